@@ -1,0 +1,1 @@
+"""The systems Self-Retrieval is compared with."""

@@ -1,0 +1,1 @@
+"""What every generative system stands on: backbone, training loop, trie, beam search."""

@@ -1,0 +1,90 @@
+"""The door every system goes through, and how a system is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from harness.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from harness.types import Corpus, Hit, Passage, Split
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a system occupies when it answers queries.
+
+    index_bytes: bytes of everything beside model weights (postings, vectors, tries, passage store).
+    parameter_bytes: bytes of model weights; 0 for systems without a model.
+    """
+
+    index_bytes: int
+    parameter_bytes: int
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """A retrieval system."""
+
+    def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
+        """Build all that `search` needs; may train on `train` and choose on `dev`, never sees test.
+
+        Args:
+            corpus: at least one passage; may hold passages of identical text or title.
+            train: supervised queries, possibly none.
+            dev: queries for choosing settings, possibly none.
+            progress: told about phases; may be ignored.
+        """
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Answer each query with at most `k` hits, score descending, ties by docid descending.
+
+        An empty query, or one nothing matches, may return fewer hits or none. Never returns a docid twice
+        for one query nor one outside the corpus. `k` is at least 1 and may exceed the corpus.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write everything `load` needs into `folder` (exists, empty)."""
+
+    def footprint(self) -> Footprint:
+        """Report the bytes held for searching."""
+
+
+class Counting(Protocol):
+    """What generative systems also tell: totals since the last call of `search` began."""
+
+    def counters(self) -> Mapping[str, float]:
+        """Return queries, model_calls, invalid_docids, dead_beams and mask_share (0..1) of the last search."""
+
+
+class Reranker(Protocol):
+    """Orders given candidates."""
+
+    def rerank(self, query: str, candidates: Sequence[Passage]) -> list[Hit]:
+        """Score every candidate and return them best first."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A registered system: its name, what it belongs to, and how to make it.
+
+    family: "sparse", "dense", "generative", "self-retrieval" or "bracket" (oracle and random, which bound all scores).
+    config: pydantic model of its settings; unknown keys are refused.
+    build: (settings, seed) -> an empty retriever.
+    load: folder written by `save` -> a retriever ready to search.
+    Importing the module that holds a System must not import torch, faiss or transformers.
+    """
+
+    name: str
+    family: str
+    summary: str
+    config: type[BaseModel]
+    build: Callable[[Any, int], Retriever]
+    load: Callable[[Path], Retriever]
+    sees_judgements: bool = False
+    """True for the oracle alone: the runner calls its `reveal(split)` with the evaluated split before `index`."""
