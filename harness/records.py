@@ -1,0 +1,177 @@
+"""The rows and records a run folder holds, as they stand in its JSON files (format 1).
+
+A key whose figure was not measured is absent, never 0 and never null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NotRequired, Protocol, TypedDict
+
+FORMAT = 1
+"""Version of the run folder this program writes and reads."""
+
+
+class CellKey(Protocol):
+    """What tells one cell from another; anything with these three attributes will do."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+
+    @property
+    def system(self) -> str:
+        """Label of the system in the experiment."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random in the cell."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One dataset x system x seed.
+
+    system: its label, unique in the experiment; registered: the name in the registry.
+    folder: where its files are; fingerprint: changes with anything that changes its results.
+    """
+
+    dataset: str
+    system: str
+    registered: str
+    family: str
+    seed: int
+    folder: Path
+    fingerprint: str
+
+
+class CellRecord(TypedDict):
+    """A `Cell` in experiment.json; `folder` is relative to the run folder, with forward slashes."""
+
+    dataset: str
+    system: str
+    registered: str
+    family: str
+    seed: int
+    folder: str
+    fingerprint: str
+
+
+class ExperimentRecord(TypedDict):
+    """experiment.json: everything that was asked for, and on what machine."""
+
+    format: int
+    name: str
+    title: str
+    description: str
+    fingerprint: str
+    created: str
+    harness_version: str
+    command: list[str]
+    config: dict[str, Any]
+    split: str
+    depth: int
+    measures: list[str]
+    primary: str
+    datasets: dict[str, dict[str, Any]]
+    environment: dict[str, Any]
+    seeds: list[int]
+    cells: list[CellRecord]
+    notes: list[str]
+
+
+class Result(TypedDict):
+    """One figure of results.json: a measure's mean over the `n` queries of a slice, with its 95 % interval."""
+
+    dataset: str
+    split: str
+    system: str
+    family: str
+    seed: int
+    slice: str
+    measure: str
+    value: float
+    ci_low: NotRequired[float]
+    ci_high: NotRequired[float]
+    n: int
+
+
+class Comparison(TypedDict):
+    """One row of significance.json; `difference` = mean of `system` - mean of `baseline` over `n` queries."""
+
+    dataset: str
+    split: str
+    seed: int
+    measure: str
+    system: str
+    baseline: str
+    difference: float
+    p: float
+    p_holm: float
+    n: int
+
+
+class Status(TypedDict):
+    """status.json: how a cell ended. `code` is the SHA-256 of the sources it ran; times are ISO 8601."""
+
+    format: int
+    state: Literal["done", "failed"]
+    reason: str | None
+    phase: str | None
+    fingerprint: str
+    code: str
+    started: str
+    ended: str
+    wall_s: float
+    exit_code: int | None
+
+
+class LatencyMs(TypedDict):
+    """Milliseconds of one query asked alone, over `n` queries, `k` hits each."""
+
+    p50: float
+    p95: float
+    p99: float
+    mean: float
+    n: int
+    k: int
+
+
+class PeakBytes(TypedDict, total=False):
+    """Largest resident memory of the process in each phase."""
+
+    index: int
+    search: int
+
+
+class Counters(TypedDict, total=False):
+    """What generative systems count while they search."""
+
+    invalid_docids: float
+    dead_beams: float
+    model_calls_per_query: float
+    mask_share: float
+
+
+class Meter(TypedDict, total=False):
+    """meter.json: time, memory and size of one cell."""
+
+    load_s: float
+    index_s: float
+    save_s: float
+    search_s: float
+    train_tokens: int
+    tokens_per_s: float
+    latency_ms: LatencyMs
+    queries_per_s: float
+    batch_size: int
+    rss_peak_bytes: PeakBytes
+    rss_base_bytes: int
+    gpu_peak_bytes: int
+    index_bytes: int
+    parameter_bytes: int
+    model_bytes: int
+    threads: int
+    device: str
+    counters: Counters

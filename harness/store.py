@@ -1,0 +1,289 @@
+"""Read and write the run folder, the only interface between measuring and reporting.
+
+    runs/<experiment>/
+      experiment.json · results.json · significance.json
+      <slug>/data/                the dataset, as harness.datasets.stored writes it
+      <slug>/<system>/<seed>/     spec.json · run.trec.gz · per_query.parquet · meter.json · training.jsonl ·
+                                  model/ · cell.log · status.json
+      report/
+
+Every file is written whole or not at all. `RunFolder` names the folder, `CellFolder` one cell in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from harness.atomic import replacing
+from harness.errors import RunFolderError
+from harness.jsonfile import AGAIN, check_format, read_lines, read_object, read_rows, require, write_json, write_lines
+from harness.records import (
+    FORMAT,
+    Cell,
+    CellKey,
+    CellRecord,
+    Comparison,
+    Counters,
+    ExperimentRecord,
+    LatencyMs,
+    Meter,
+    PeakBytes,
+    Result,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from harness.types import Run
+
+__all__ = [
+    "FORMAT",
+    "Cell",
+    "CellFolder",
+    "CellKey",
+    "CellRecord",
+    "Comparison",
+    "Counters",
+    "ExperimentRecord",
+    "LatencyMs",
+    "Meter",
+    "PeakBytes",
+    "Result",
+    "RunFolder",
+    "Status",
+    "slug",
+]
+
+
+def slug(name: str) -> str:
+    """Turn a name into one that is safe as a folder.
+
+    >>> slug("vital-articles/1k")
+    'vital-articles-1k'
+    """
+    text = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    return text if text.strip(".") else "-"
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """The files of one cell. Readers of files every cell may lack (training, meter, log) give an empty value."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """Folder for `Retriever.save`."""
+        return self.path / "model"
+
+    @property
+    def log(self) -> Path:
+        """File with what the child processes printed."""
+        return self.path / "cell.log"
+
+    def spec(self) -> dict[str, Any]:
+        """Read what the child process was told."""
+        return read_object(self.path / "spec.json")
+
+    def write_spec(self, spec: Mapping[str, Any]) -> None:
+        """Write what the child process is told."""
+        write_json(self.path / "spec.json", spec, "the task of a cell")
+
+    def status(self) -> Status | None:
+        """Read how the cell ended; None while it has not ended."""
+        path = self.path / "status.json"
+        if not path.exists():
+            return None
+        status = read_object(path)
+        check_format(status, path)
+        return cast(Status, status)
+
+    def write_status(self, status: Status) -> None:
+        """Write how the cell ended."""
+        write_json(self.path / "status.json", status, "the status of a cell")
+
+    def meter(self) -> Meter:
+        """Read time, memory and size; empty when nothing was measured."""
+        path = self.path / "meter.json"
+        return cast(Meter, read_object(path)) if path.exists() else {}
+
+    def write_meter(self, meter: Meter) -> None:
+        """Write time, memory and size; figures that are not finite are left out."""
+        write_json(self.path / "meter.json", meter, "the measurements of a cell")
+
+    def training(self) -> list[dict[str, float | int | str]]:
+        """Read the training log, oldest row first; empty for a system that does not train.
+
+        A last line without its end is left out: the process was stopped while it wrote.
+        """
+        path = self.path / "training.jsonl"
+        return read_lines(path) if path.exists() else []
+
+    def write_training(self, rows: Iterable[Mapping[str, float | int | str]]) -> None:
+        """Write the training log, one JSON object a line."""
+        write_lines(self.path / "training.jsonl", rows, "the training log of a cell")
+
+    def per_query(self) -> dict[str, dict[str, float]]:
+        """Read measure -> qid -> value.
+
+        Raises:
+            RunFolderError: absent (the cell has not been measured) or damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path / "per_query.parquet"
+        require(path)
+        values: dict[str, dict[str, float]] = {}
+        try:
+            columns = pq.read_table(path, columns=["qid", "measure", "value"]).to_pydict()
+        except (pa.ArrowException, OSError) as error:
+            raise RunFolderError(f"a Parquet file in {path}", str(error), f"delete it and {AGAIN}") from error
+        for qid, measure, value in zip(columns["qid"], columns["measure"], columns["value"], strict=True):
+            values.setdefault(measure, {})[qid] = value
+        return values
+
+    def write_per_query(self, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Write measure -> qid -> value in long form, in the order given."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = [(qid, measure, value) for measure, by_qid in values.items() for qid, value in by_qid.items()]
+        schema = pa.schema([("qid", pa.string()), ("measure", pa.string()), ("value", pa.float64())])
+        columns = list(zip(*rows, strict=True)) or [(), (), ()]
+        table = pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+        with replacing(self.path / "per_query.parquet", "the measures of each query") as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def run(self) -> Run:
+        """Read the hits of every query that has any.
+
+        Raises:
+            RunFolderError: absent (the cell has not been searched).
+            DataError: damaged; names the file and line.
+        """
+        from harness.runfile import read_trec
+
+        path = self.path / "run.trec.gz"
+        require(path)
+        return read_trec(path)
+
+    def write_run(self, run: Run, tag: str) -> None:
+        """Write the hits as a TREC run called `tag`."""
+        from harness.runfile import write_trec
+
+        write_trec(self.path / "run.trec.gz", run, tag)
+
+    def log_tail(self, n: int = 20) -> str:
+        """Return the last `n` lines the child processes printed; empty when there is no log."""
+        if not self.log.exists():
+            return ""
+        with self.log.open(encoding="utf-8", errors="replace") as file:
+            return "".join(deque(file, maxlen=n))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One experiment's folder. A `cell` argument is anything with `dataset`, `system` and `seed`."""
+
+    path: Path
+
+    def cell_folder(self, dataset: str, system: str, seed: int) -> Path:
+        """Say where a cell's files are."""
+        return self.path / slug(dataset) / slug(system) / str(seed)
+
+    def data_folder(self, dataset: str) -> Path:
+        """Say where the stored dataset is."""
+        return self.path / slug(dataset) / "data"
+
+    @property
+    def report_folder(self) -> Path:
+        """Where the report goes."""
+        return self.path / "report"
+
+    def cell(self, cell: CellKey) -> CellFolder:
+        """Open the folder of one cell."""
+        return CellFolder(self.cell_folder(cell.dataset, cell.system, cell.seed))
+
+    def experiment(self) -> ExperimentRecord:
+        """Read the resolved experiment.
+
+        Raises:
+            RunFolderError: no run folder here, another format, or a damaged file.
+        """
+        path = self.path / "experiment.json"
+        if not path.is_file():
+            raise RunFolderError(
+                f"a run folder of format {FORMAT} at {self.path}",
+                "no experiment.json in it" if self.path.is_dir() else "no such folder",
+                "name the folder that `harness run` wrote, usually runs/<experiment>",
+            )
+        record = read_object(path)
+        check_format(record, path)
+        missing = sorted(ExperimentRecord.__required_keys__ - record.keys())
+        if missing:
+            raise RunFolderError(f"{path} to name {', '.join(missing)}", "a file without", f"delete it and {AGAIN}")
+        return cast(ExperimentRecord, record)
+
+    def write_experiment(self, record: ExperimentRecord) -> None:
+        """Write the resolved experiment."""
+        write_json(self.path / "experiment.json", record, "the experiment")
+
+    def cells(self) -> list[Cell]:
+        """List the planned cells in the order they run; their folders begin with `path`."""
+        return [
+            Cell(
+                dataset=entry["dataset"],
+                system=entry["system"],
+                registered=entry["registered"],
+                family=entry["family"],
+                seed=entry["seed"],
+                folder=self.cell_folder(entry["dataset"], entry["system"], entry["seed"]),
+                fingerprint=entry["fingerprint"],
+            )
+            for entry in self.experiment()["cells"]
+        ]
+
+    def results(self) -> list[Result]:
+        """Read every figure; empty lists are valid, an absent file is a RunFolderError."""
+        return cast(list[Result], read_rows(self.path / "results.json"))
+
+    def write_results(self, rows: Sequence[Result]) -> None:
+        """Write every figure."""
+        write_json(self.path / "results.json", rows, "the results")
+
+    def significance(self) -> list[Comparison]:
+        """Read the comparisons with the best baseline; an absent file is a RunFolderError."""
+        return cast(list[Comparison], read_rows(self.path / "significance.json"))
+
+    def write_significance(self, rows: Sequence[Comparison]) -> None:
+        """Write the comparisons with the best baseline."""
+        write_json(self.path / "significance.json", rows, "the significance tests")
+
+    def status(self, cell: CellKey) -> Status | None:
+        """Read how a cell ended; None while it has not ended."""
+        return self.cell(cell).status()
+
+    def meter(self, cell: CellKey) -> Meter:
+        """Read a cell's time, memory and size; empty when nothing was measured."""
+        return self.cell(cell).meter()
+
+    def training(self, cell: CellKey) -> list[dict[str, float | int | str]]:
+        """Read a cell's training log; empty for a system that does not train."""
+        return self.cell(cell).training()
+
+    def per_query(self, cell: CellKey) -> dict[str, dict[str, float]]:
+        """Read a cell's measure -> qid -> value; RunFolderError when absent."""
+        return self.cell(cell).per_query()
+
+    def run(self, cell: CellKey) -> Run:
+        """Read a cell's hits; RunFolderError when absent."""
+        return self.cell(cell).run()
+
+    def log_tail(self, cell: CellKey, n: int = 20) -> str:
+        """Return the last `n` lines of a cell's log."""
+        return self.cell(cell).log_tail(n)
