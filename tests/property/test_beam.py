@@ -1,0 +1,159 @@
+"""Beam search against its specification: a plain double loop that runs the model anew for every prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.lm.beam import Hypothesis, Start, constrained_search, search
+from harness.lm.lattice import Lattice
+from harness.lm.trie import TokenTrie
+from tests.lm_models import logprobs_after, tiny_llama
+
+END = 1
+WORDS = st.lists(st.integers(2, 6), min_size=1, max_size=5)
+CORPORA = st.lists(WORDS, min_size=1, max_size=8)
+PROMPTS = st.lists(st.lists(st.integers(2, 23), min_size=1, max_size=9), min_size=1, max_size=4)
+BACKBONE = tiny_llama()
+
+
+def specified(
+    prompt: list[int], sequences: Sequence[Sequence[int]], beam_size: int, length_penalty: float = 1.0
+) -> list[tuple[tuple[int, ...], float]]:
+    """Search by the rule in beam.py's docstring, with lists and full forward passes."""
+    beams: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    done: list[tuple[tuple[int, ...], float]] = []
+    while beams:
+        candidates = []
+        for written, total in beams:
+            step = logprobs_after(BACKBONE, [*prompt, *written])
+            allowed = {
+                s[len(written)] for s in sequences if tuple(s[: len(written)]) == written and len(s) > len(written)
+            }
+            candidates += [((*written, t), total + step[t]) for t in sorted(allowed)]
+        candidates.sort(key=lambda c: -c[1])
+        candidates = candidates[: 2 * beam_size]
+        for written, total in candidates[:beam_size]:
+            if list(written) in [list(s) for s in sequences]:
+                done.append((written, total / len(written) ** length_penalty))
+        done = sorted(done, key=lambda d: -d[1])[:beam_size]
+        beams = [c for c in candidates if any(tuple(s[: len(c[0])]) == c[0] and len(s) > len(c[0]) for s in sequences)]
+        beams = beams[:beam_size]
+    return done
+
+
+def compare(found: list[Hypothesis], wanted: list[tuple[tuple[int, ...], float]]) -> None:
+    assert [h.tokens for h in found] == [w[0] for w in wanted]
+    np.testing.assert_allclose([h.score for h in found], [w[1] for w in wanted], atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PROMPTS, CORPORA, st.integers(1, 6), st.sampled_from([0.0, 0.7, 1.0]))
+def test_any_beam_follows_the_specification(
+    prompts: list[list[int]], corpus: list[list[int]], beam_size: int, penalty: float
+) -> None:
+    sequences = [[*s, END] for s in corpus]
+    trie = TokenTrie.from_sequences(sequences)
+    found = constrained_search(BACKBONE, prompts, trie, beam_size=beam_size, length_penalty=penalty)
+    for prompt, hypotheses in zip(prompts, found, strict=True):
+        compare(hypotheses, specified(prompt, sequences, beam_size, penalty))
+        for h in hypotheses:
+            assert [sequences[i] for i in trie.items_at(h.node)] == [list(h.tokens)] * len(trie.items_at(h.node))
+            assert len(trie.items_at(h.node)) >= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(PROMPTS, CORPORA)
+def test_beam_as_wide_as_the_leaves_is_exhaustive(prompts: list[list[int]], corpus: list[list[int]]) -> None:
+    sequences = [[*s, END] for s in corpus]
+    distinct = sorted({tuple(s) for s in sequences})
+    found = constrained_search(BACKBONE, prompts, TokenTrie.from_sequences(sequences), beam_size=len(distinct))
+    for prompt, hypotheses in zip(prompts, found, strict=True):
+        scores = []
+        for sequence in distinct:
+            total = sum(logprobs_after(BACKBONE, [*prompt, *sequence[:n]])[t] for n, t in enumerate(sequence))
+            scores.append((sequence, total / len(sequence)))
+        compare(hypotheses, sorted(scores, key=lambda s: -s[1]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(PROMPTS, CORPORA, st.integers(1, 4))
+def test_allowed_normaliser_makes_forced_tokens_free(
+    prompts: list[list[int]], corpus: list[list[int]], beam_size: int
+) -> None:
+    sequences = [[*s, END] for s in corpus]
+    trie = TokenTrie.from_sequences(sequences)
+    found = constrained_search(BACKBONE, prompts, trie, beam_size=beam_size, normaliser="allowed")
+    for prompt, hypotheses in zip(prompts, found, strict=True):
+        for h in hypotheses:
+            total, node = 0.0, 0
+            for n, token in enumerate(h.tokens):
+                allowed = trie.children(node)[0]
+                step = logprobs_after(BACKBONE, [*prompt, *h.tokens[:n]])
+                total += step[token] - np.logaddexp.reduce(step[allowed])
+                node = trie.walk([token], node)
+            assert h.logprob == pytest.approx(total, abs=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(2, 23), min_size=1, max_size=6), CORPORA)
+def test_second_stage_from_the_cache_equals_a_fresh_search(prompt: list[int], corpus: list[list[int]]) -> None:
+    """Titles first, then what follows them: the cache of stage one must give stage two the same scores."""
+    titles = [[2, 3, 7], [2, 4, 7], [5, 7]]
+    sequences = [[*titles[i % 3], *s, END] for i, s in enumerate(corpus)]
+    trie = TokenTrie.from_sequences(sequences)
+    stop = np.zeros(len(trie), dtype=np.bool_)
+    stop[[n for t in titles if (n := trie.walk(t)) >= 0]] = True
+    lattice = Lattice(BACKBONE)
+    state = lattice.prefill([prompt, [9, *prompt]])
+    first = search(lattice, [Start(r, (), state[r]) for r in (0, 1)], trie, beam_size=3, stop=stop)
+    chosen = [(row, h) for row, found in enumerate(first) for h in found]
+    rows = np.array([row for row, _ in chosen])
+    depth = max(len(h.path) for _, h in chosen)
+    paths = np.array([list(h.path) + [-1] * (depth - len(h.path)) for _, h in chosen]).reshape(len(chosen), depth)
+    hidden, slots = lattice.feed(rows, paths, np.array([[h.tokens[-1]] for _, h in chosen]))
+    starts = [Start(row, (*h.path, int(slots[i, 0])), hidden[i, 0], h.node) for i, (row, h) in enumerate(chosen)]
+    second = search(lattice, starts, trie, beam_size=4)
+    for (row, title), found in zip(chosen, second, strict=True):
+        left = [*([9] if row else []), *prompt, *title.tokens]
+        rest = [s[len(title.tokens) :] for s in sequences if tuple(s[: len(title.tokens)]) == title.tokens]
+        compare(found, specified(left, rest, 4))
+
+
+def test_long_shared_prefixes() -> None:
+    shared = [2 + i % 5 for i in range(300)]
+    sequences = [[*shared, 3, END], [*shared, 4, END], [*shared, 4, 2, END]]
+    found = constrained_search(BACKBONE, [[5]], TokenTrie.from_sequences(sequences), beam_size=3)[0]
+    assert {h.tokens for h in found} == {tuple(s) for s in sequences}
+    total = sum(logprobs_after(BACKBONE, [5, *found[0].tokens[:n]])[t] for n, t in enumerate(found[0].tokens))
+    assert found[0].logprob == pytest.approx(total, abs=1e-2)
+
+
+def test_order_of_queries_and_batch_size_do_not_change_anything() -> None:
+    trie = TokenTrie.from_sequences([[a, b, END] for a in range(2, 8) for b in range(2, 8)])
+    prompts = [[3], [4, 5, 6, 7, 8], [9, 9]]
+    together = constrained_search(BACKBONE, prompts, trie, beam_size=5)
+    turned = constrained_search(BACKBONE, prompts[::-1], trie, beam_size=5)[::-1]
+    alone = [constrained_search(BACKBONE, [p], trie, beam_size=5)[0] for p in prompts]
+    for a, b, c in zip(together, turned, alone, strict=True):
+        assert [h.tokens for h in a] == [h.tokens for h in b] == [h.tokens for h in c]
+        np.testing.assert_allclose([h.score for h in a], [h.score for h in c], atol=1e-5)
+
+
+def test_empty_and_single_leaf_tries() -> None:
+    assert constrained_search(BACKBONE, [[3]], TokenTrie.from_sequences([]), beam_size=2) == [[]]
+    found = constrained_search(BACKBONE, [[3]], TokenTrie.from_sequences([[4, END]]), beam_size=2)[0]
+    assert [h.tokens for h in found] == [(4, END)]
+
+
+def test_tokens_outside_a_restricted_vocabulary_are_dead_not_chosen() -> None:
+    backbone = BACKBONE.restricted(np.array([END, 2, 3]))
+    lattice = Lattice(backbone)
+    state = lattice.prefill([[3]])
+    trie = TokenTrie.from_sequences([[2, END], [5, END]])
+    found = search(lattice, [Start(0, (), state[0])], trie, beam_size=2)[0]
+    assert [h.tokens for h in found] == [(2, END)]
