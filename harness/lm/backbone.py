@@ -84,6 +84,13 @@ class Backbone:
         """Return the same model with its head restricted to `vocabulary`."""
         return Backbone(self.model, self.tokenizer, None if vocabulary is None else np.unique(vocabulary))
 
+    def astype(self, dtype: str) -> Backbone:
+        """Convert the weights in place to a number type as in `load`; return a backbone with a fresh head."""
+        import torch
+
+        self.model.to(getattr(torch, resolve_dtype(dtype)))
+        return Backbone(self.model, self.tokenizer, self.vocabulary)
+
     @cached_property
     def column_of(self) -> np.ndarray:
         """(vocabulary size,) column of each token in the restricted logits, -1 where it was left out."""

@@ -86,6 +86,7 @@ def constrained_search(
     stop: Bool | None = None,
     normaliser: Normaliser = "vocabulary",
     length_penalty: float = 1.0,
+    counters: dict[str, float] | None = None,
 ) -> list[list[Hypothesis]]:
     """Continue each prompt within the trie.
 
@@ -98,6 +99,7 @@ def constrained_search(
         normaliser: "vocabulary" takes each log-probability over all the backbone may write, "allowed" over
             what the trie allows at that node (a forced token then costs nothing).
         length_penalty: exponent of the length in the score.
+        counters: running totals that model_calls and dead_beams are added to.
 
     Returns:
         For each prompt at most `beam_size` hypotheses, best first.
@@ -105,9 +107,12 @@ def constrained_search(
     lattice = Lattice(backbone)
     states = lattice.prefill(prompts)
     starts = [Start(row, (), states[row]) for row in range(len(prompts))]
-    return search(
+    found = search(
         lattice, starts, trie, beam_size=beam_size, stop=stop, normaliser=normaliser, length_penalty=length_penalty
     )
+    if counters is not None:
+        lattice.count_into(counters)
+    return found
 
 
 def search(

@@ -108,6 +108,11 @@ class Lattice:
         other._cache = DynamicCache(pick)
         return other
 
+    def count_into(self, counters: dict[str, float]) -> None:
+        """Add this lattice's model_calls and dead_beams to running totals."""
+        counters["model_calls"] = counters.get("model_calls", 0) + self.calls
+        counters["dead_beams"] = counters.get("dead_beams", 0) + self.dead_beams
+
     def _visible(self, rows: Ints, paths: Ints) -> np.ndarray:
         """(branches, width) which slots a branch sees: its prompt and its path."""
         seen = np.zeros((len(rows), self._width + 1), dtype=np.bool_)

@@ -1,0 +1,232 @@
+"""DSI: a language model maps text straight to a passage's identifier (Tay et al., NeurIPS 2022).
+
+Indexing and retrieval are one task, text -> docid: sentences of a passage and training queries lead to its
+identifier. Search is beam search in a trie of all identifiers, so nothing invalid is returned. Backbone, training
+loop, trie and beam are those of every generative system here; the original trains T5 for far longer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from baselines import docids
+from baselines.encoder import EMBEDDED as EMBEDDED_ENCODER
+from baselines.saved import load_docids, load_state, save_docids, save_state, text_bytes
+from harness.datasets.chunking import sentences
+from harness.errors import ConfigError, DataError
+from harness.lm.backbone import EMBEDDED, Backbone, load
+from harness.lm.beam import Hypothesis, constrained_search
+from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
+from harness.lm.training import TrainingSettings, TrainingSummary
+from harness.lm.training import train as train_backbone
+from harness.lm.trie import TokenTrie
+from harness.progress import SILENT, Progress
+from harness.ranking import ranked
+from harness.retriever import Footprint, System
+from harness.types import Corpus, Hit, Split
+
+NAME = "dsi"
+QUESTION = "Question: {query}\n\n Document identifier:"
+MIN_WORDS, MAX_WORDS = 5, 50
+
+
+class DsiShares(BaseModel):
+    """Share of the training tokens each view gets; the sum need not be 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memorise: float = Field(0.55, ge=0)
+    """Sentences, first."""
+    recall: float = Field(0.15, ge=0)
+    """Sentences again, mixed with the queries."""
+    query: float = Field(0.30, ge=0)
+
+
+class DsiSettings(BaseModel):
+    """Settings of DSI."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = EMBEDDED
+    docid: Literal["semantic", "naive", "random"] = "semantic"
+    radix: int = Field(10, ge=2, le=len(docids.ALPHABET))
+    """Symbols an identifier is spelled with; also clusters a level and passages a leaf of semantic ones."""
+    encoder: str = EMBEDDED_ENCODER
+    """Sentence encoder whose vectors are clustered for semantic identifiers."""
+    beam_size: int = Field(20, ge=1)
+    """Beams, and so the most hits a query can have."""
+    shares: DsiShares = DsiShares()
+    training: TrainingSettings = TrainingSettings()
+    dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
+    """Number type of the weights when searching and on disk."""
+    query_batch: int = Field(16, ge=1)
+    query_tokens: int = Field(512, ge=8)
+    """A longer query is cut after so many tokens."""
+
+
+class _Parts(NamedTuple):
+    """What a retriever searches with; item `i` of the trie is `docids[i]`."""
+
+    backbone: Backbone
+    trie: TokenTrie
+    docids: tuple[str, ...]
+
+
+class Dsi:
+    """One language model that answers with identifiers."""
+
+    def __init__(self, settings: DsiSettings | None = None, seed: int = 0) -> None:
+        self.settings = settings or DsiSettings()
+        self.seed = seed
+        self._parts: _Parts | None = None
+        self._summary: TrainingSummary | None = None
+        self._counters: dict[str, float] = {}
+
+    def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
+        """Give every passage an identifier and train text -> identifier; `dev` is not used."""
+        progress.phase("identifiers")
+        codes = self._codes(corpus)
+        progress.phase("load backbone")
+        backbone = load(self.settings.backbone)
+        symbols = _symbol_tokens(backbone)
+        sequences = [[*(symbols[s] for s in code), backbone.end] for code in codes]
+        backbone = backbone.restricted(_vocabulary(sequences))
+        examples = self._examples(backbone, corpus, train, sequences)
+        self._summary = train_backbone(backbone, examples, self.settings.training, seed=self.seed, progress=progress)
+        trie = TokenTrie.from_sequences(sequences)
+        self._parts = _Parts(backbone.astype(self.settings.dtype), trie, corpus.docids)
+
+    def _codes(self, corpus: Corpus) -> list[docids.Code]:
+        if self.settings.docid == "naive":
+            return docids.naive(len(corpus), self.settings.radix)
+        if self.settings.docid == "random":
+            return docids.shuffled(len(corpus), self.settings.radix, self.seed)
+        from baselines.encoder import Encoder
+
+        texts = [f"{p.title}. {p.text}" for p in corpus]
+        return docids.semantic(Encoder(self.settings.encoder, True).encode(texts, 32), self.settings.radix, self.seed)
+
+    def _examples(
+        self, backbone: Backbone, corpus: Corpus, split: Split, sequences: Sequence[Sequence[int]]
+    ) -> list[Example]:
+        """Spend the token budget: sentences first, then sentences and queries in random order."""
+        said: list[tuple[str, int]] = []
+        for row, passage in enumerate(corpus):
+            said += [(s.lower(), row) for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
+        asked = [(query.text, row) for query, row in supervised_pairs(split, corpus)]
+        memory, queries = (_views(backbone, pairs, sequences) for pairs in (said, asked))
+        pools = {"memorise": memory, "recall": memory, "query": queries}
+        shares = {name: share for name, share in self.settings.shares.model_dump().items() if pools[name]}
+        total, rng = sum(shares.values()), random.Random(self.seed)
+        drawn = {
+            name: spend(pools[name], int(self.settings.training.tokens * share / total), rng)
+            for name, share in shares.items()
+        }
+        second = [*drawn.get("recall", []), *drawn.get("query", [])]
+        rng.shuffle(second)
+        return [*drawn.get("memorise", []), *second]
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Answer each query with at most min(k, beam_size) hits; the score is log P(identifier | query)."""
+        backbone, trie, _ = self._ready()
+        prompts = [ids[-self.settings.query_tokens :] for ids in backbone.encode([_prompt(q) for q in queries])]
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        self._counters = {"queries": len(queries), "model_calls": 0, "invalid_docids": 0, "dead_beams": 0}
+        answers: list[list[Hit]] = [[] for _ in queries]
+        for first in range(0, len(order), self.settings.query_batch):
+            batch = order[first : first + self.settings.query_batch]
+            found = constrained_search(
+                backbone,
+                [prompts[i] for i in batch],
+                trie,
+                beam_size=self.settings.beam_size,
+                length_penalty=0.0,
+                counters=self._counters,
+            )
+            for index, hypotheses in zip(batch, found, strict=True):
+                answers[index] = ranked(self._hits(hypotheses), k)
+        return answers
+
+    def _hits(self, hypotheses: Sequence[Hypothesis]) -> list[Hit]:
+        _, trie, names = self._ready()
+        self._counters["invalid_docids"] += sum(not len(trie.items_at(h.node)) for h in hypotheses)
+        return [Hit(names[item], h.logprob) for h in hypotheses for item in trie.items_at(h.node)]
+
+    def counters(self) -> Mapping[str, float]:
+        """Return queries, model_calls, invalid_docids and dead_beams of the last search."""
+        return dict(self._counters)
+
+    def training_summary(self) -> dict[str, float]:
+        """Return train_tokens and tokens_per_s of the training, as far as there was one."""
+        return self._summary.figures() if self._summary else {}
+
+    def footprint(self) -> Footprint:
+        """Count the trie and the docids as index, the weights as parameters."""
+        backbone, trie, names = self._ready()
+        return Footprint(trie.nbytes + text_bytes(names), backbone.parameter_bytes)
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face folder with the trie, the docids and the settings beside it."""
+        backbone, trie, names = self._ready()
+        backbone.save(folder)
+        trie.save(folder / "trie")
+        save_docids(folder, names)
+        save_state(folder, NAME, {"seed": self.seed, "settings": self.settings.model_dump(mode="json")})
+
+    @classmethod
+    def load(cls, folder: Path) -> Dsi:
+        """Load what `save` wrote, ready to search."""
+        state = load_state(folder, NAME)
+        dsi = cls(DsiSettings.model_validate(state["settings"]), state["seed"])
+        backbone = load(str(folder), dsi.settings.dtype)
+        dsi._parts = _Parts(backbone, TokenTrie.open(folder / "trie"), load_docids(folder))
+        return dsi
+
+    def _ready(self) -> _Parts:
+        if self._parts is None:
+            raise DataError("an indexed or loaded retriever", "an empty one", "call index or load first")
+        return self._parts
+
+
+def _prompt(query: str) -> str:
+    return QUESTION.format(query=" ".join(query.split()))
+
+
+def _views(backbone: Backbone, pairs: Sequence[tuple[str, int]], sequences: Sequence[Sequence[int]]) -> list[Example]:
+    """Turn (text, row) pairs into text -> *identifier*."""
+    prompts = backbone.encode([_prompt(text) for text, _ in pairs])
+    return [
+        join([Piece(prompt, False), Piece(sequences[row], True)])
+        for prompt, (_, row) in zip(prompts, pairs, strict=True)
+    ]
+
+
+def _symbol_tokens(backbone: Backbone) -> list[int]:
+    """Return the token of each letter of the identifiers' alphabet."""
+    tokens = backbone.encode(list(docids.ALPHABET))
+    for letter, ids in zip(docids.ALPHABET, tokens, strict=True):
+        if len(ids) != 1:
+            raise ConfigError(
+                "a tokeniser that has a token for every digit and letter", f"{letter!r} = {ids}", "use another backbone"
+            )
+    return [ids[0] for ids in tokens]
+
+
+def _vocabulary(sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    return np.unique([token for sequence in sequences for token in sequence])
+
+
+DSI = System(
+    name=NAME,
+    family="generative",
+    summary="a language model maps the query to a passage identifier (naive, semantic or random) under a trie",
+    config=DsiSettings,
+    build=Dsi,
+    load=Dsi.load,
+)

@@ -1,0 +1,80 @@
+"""What a causal model is trained on: token sequences of which some spans bear the loss.
+
+Also how a budget of tokens is spent: each view gets a share, goes through its examples in a fresh random
+order an epoch, and what does not fit any more is left out, so that two systems see equally many tokens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from harness.types import Corpus, Query, Split
+
+
+class Example(NamedTuple):
+    """One training sequence; `spans` are the half-open token ranges the model must produce."""
+
+    tokens: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+
+
+class Piece(NamedTuple):
+    """A run of tokens that is either context or target."""
+
+    tokens: Sequence[int]
+    target: bool
+
+
+def join(pieces: Sequence[Piece]) -> Example:
+    """Lay pieces end to end; neighbouring targets become one span.
+
+    >>> join([Piece([5, 6], False), Piece([7], True), Piece([8, 9], True), Piece([1], False)])
+    Example(tokens=(5, 6, 7, 8, 9, 1), spans=((2, 5),))
+    """
+    tokens: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for piece in pieces:
+        start = len(tokens)
+        tokens.extend(piece.tokens)
+        if piece.target and len(tokens) > start:
+            if spans and spans[-1][1] == start:
+                start = spans.pop()[0]
+            spans.append((start, len(tokens)))
+    return Example(tuple(tokens), tuple(spans))
+
+
+def spend(examples: Sequence[Example], budget_tokens: int, rng: random.Random) -> list[Example]:
+    """Draw examples epoch by epoch, each epoch shuffled, while they fit into the budget.
+
+    Returns them in drawing order; at least one epoch's order is begun unless nothing fits. An epoch in which
+    nothing fits any more ends the drawing.
+    """
+    if not examples:
+        return []
+    chosen: list[Example] = []
+    left = budget_tokens
+    smallest = min(len(e.tokens) for e in examples)
+    for example in _forever(examples, rng):
+        if left < smallest:
+            return chosen
+        if len(example.tokens) <= left:
+            chosen.append(example)
+            left -= len(example.tokens)
+    return chosen
+
+
+def _forever(examples: Sequence[Example], rng: random.Random) -> Iterator[Example]:
+    while True:
+        yield from rng.sample(examples, len(examples))
+
+
+def supervised_pairs(split: Split, corpus: Corpus) -> list[tuple[Query, int]]:
+    """List (query, row of a gold passage) in query order; of graded passages only those of the highest grade."""
+    pairs: list[tuple[Query, int]] = []
+    for query in split.queries:
+        grades = {d: g for d, g in split.qrels.get(query.qid, {}).items() if g >= 1}
+        best = max(grades.values(), default=0)
+        pairs.extend((query, corpus.row_of[d]) for d, g in grades.items() if g == best)
+    return pairs

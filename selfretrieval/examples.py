@@ -1,0 +1,138 @@
+"""Training views of a corpus and its queries (sections 3.1 and 3.2, Tang et al. 2024).
+
+    memorise   sentence                 -> *title*, *first ten words*
+    title      query                    -> *title*                                                        (view a)
+    passage    query                    -> *title*, *first ten words*, rest of the passage, *answer*      (view b)
+    content    query, title             -> *first ten words*, rest of the passage, *answer*               (view e)
+    assess     query, title, passage    -> *answer*; for a negative passage *"cannot extract answer"*     (view d)
+
+What stands between stars bears the loss; the boundary between title and passage belongs to the title, since
+the model has to end it. View c of the released scripts (candidate titles) needs candidates a data set names.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.datasets.chunking import sentences
+from harness.lm.backbone import Backbone
+from harness.lm.examples import Example, Piece, join
+from harness.types import Corpus, Passage, Query
+from selfretrieval import prompts
+
+MIN_WORDS, MAX_WORDS = 5, 50
+"""A sentence is memorised if it has more words than the first and fewer than the second."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """Writes examples for one corpus.
+
+    titles: False leaves titles out of every view (Table 4, "w/o title").
+    """
+
+    backbone: Backbone
+    corpus: Corpus
+    titles: bool = True
+
+    def memorise(self) -> list[Example]:
+        """One example for every sentence of every passage, lower-cased."""
+        examples: list[Example] = []
+        for passage in self.corpus:
+            kept = [s for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
+            if kept:
+                target = [*self._head(passage), self._body(passage)[0]]
+                asked = self.backbone.encode([prompts.question(s.lower()) for s in kept])
+                examples += [join([*self._asked(question), *target]) for question in asked]
+        return examples
+
+    def title(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
+        """View a: from the query to the title."""
+        return [join([*self._question(q), *self._head(self.corpus[row])]) for q, row in pairs]
+
+    def passage(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
+        """View b: from the query through title and passage to the answer."""
+        rows = [(q, self.corpus[row]) for q, row in pairs]
+        return [join([*self._question(q), *self._head(p), *self._body(p), *self._answer(q)]) for q, p in rows]
+
+    def content(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
+        """View e: the title is given; the passage and the answer are written."""
+        rows = [(q, self.corpus[row]) for q, row in pairs]
+        return [join([*self._question(q), *_context(self._head(p)), *self._body(p), *self._answer(q)]) for q, p in rows]
+
+    def assess(self, pairs: Sequence[tuple[Query, int]], negatives: Sequence[Sequence[int]]) -> list[Example]:
+        """View d: one positive, and one example for each negative row of the pair."""
+        examples: list[Example] = []
+        for (query, row), others in zip(pairs, negatives, strict=True):
+            question = self._question(query)
+            for candidate in (row, *others):
+                passage = self.corpus[candidate]
+                verdict = self._answer(query) if candidate == row else self._final(prompts.REJECT)
+                seen = _context([*self._head(passage), *self._body(passage)])
+                examples.append(join([*question, *seen, *verdict]))
+        return examples
+
+    def _head(self, passage: Passage) -> list[Piece]:
+        """Title and boundary, both targets; nothing without titles."""
+        if not self.titles:
+            return []
+        title = self.backbone.encode_after(prompts.TITLE, [prompts.title_of(passage.title, passage.text)])[0]
+        return [Piece(title, True), Piece(self.backbone.encode([prompts.PASSAGE])[0], True)]
+
+    def _body(self, passage: Passage) -> list[Piece]:
+        """First ten words (target) and the rest of the passage (context)."""
+        texts = [prompts.passage_of(passage.text), prompts.prefix_of(passage.text)]
+        whole, first = self.backbone.encode_after(prompts.PASSAGE, texts)
+        return [Piece(whole[: len(first)], True), Piece(whole[len(first) :], False)]
+
+    def _question(self, query: Query) -> list[Piece]:
+        return self._asked(self.backbone.encode([prompts.question(query.text)])[0])
+
+    def _asked(self, question: Sequence[int]) -> list[Piece]:
+        cue = prompts.TITLE if self.titles else prompts.PASSAGE
+        return [Piece(question, False), Piece(self.backbone.encode([cue])[0], False)]
+
+    def _answer(self, query: Query) -> list[Piece]:
+        return self._final(" " + query.answers[0] if query.answers else prompts.ACCEPT)
+
+    def _final(self, verdict: str) -> list[Piece]:
+        cue = Piece(self.backbone.encode([prompts.ANSWER])[0], False)
+        return [cue, Piece([*self.backbone.encode_after(prompts.ANSWER, [verdict])[0], self.backbone.end], True)]
+
+
+def _context(pieces: Sequence[Piece]) -> list[Piece]:
+    return [Piece(piece.tokens, False) for piece in pieces]
+
+
+def draw_negatives(
+    pairs: Sequence[tuple[Query, int]], corpus: Corpus, relevant: dict[str, set[int]], count: int, rng: random.Random
+) -> list[list[int]]:
+    """Draw up to `count` non-relevant rows for each pair: of the gold document first, then of other documents.
+
+    A passage of the gold document counts as negative only if it is not relevant and does not hold an answer string.
+    At most half come from the gold document, so that both kinds are seen.
+    """
+    documents = corpus.table.column("document").to_pylist()
+    texts = corpus.table.column("text")
+    members: dict[str, list[int]] = {}
+    for row, document in enumerate(documents):
+        members.setdefault(document, []).append(row)
+    drawn: list[list[int]] = []
+    for query, row in pairs:
+        taken = relevant.get(query.qid, set()) | {row}
+        near = [r for r in members[documents[row]] if r not in taken and not _answers(query, texts[r].as_py())]
+        chosen = rng.sample(near, min(len(near), (count + 1) // 2))
+        candidates = (rng.randrange(len(corpus)) for _ in range(20 * count))
+        for other in candidates:
+            if len(chosen) >= count:
+                break
+            if other not in taken and other not in chosen:
+                chosen.append(other)
+        drawn.append(chosen)
+    return drawn
+
+
+def _answers(query: Query, text: str) -> bool:
+    return any(answer.casefold() in text.casefold() for answer in query.answers)

@@ -1,0 +1,59 @@
+r"""The final score S = S_T * S_P (section 3.3, Tang et al. 2024).
+
+    S_T(t) = softmax over the titles of exp(title score) / tau          title score: length-normalised log-probability
+    S_P(p) = softmax over the passages of (1 - p_reject) / delta        p_reject: see `selfretrieval.assess`
+    S(p)   = S_T(title of p) * S_P(p)                                   tau = delta = 0.4
+
+The paper takes the second softmax "over the passages". The released scripts take it title by title, which
+gives a title with one passage a factor of 1 and one with ten passages about 0.1 each; here it runs over all
+passages of the question unless `per_title` is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+TAU = 0.4
+DELTA = 0.4
+
+
+def softmax(values: npt.ArrayLike) -> Floats:
+    """Return exp(values) divided by their sum.
+
+    >>> softmax([0.0, 0.0]).tolist()
+    [0.5, 0.5]
+    """
+    array = np.asarray(values, dtype=np.float64)
+    powers = np.exp(array - array.max(initial=-np.inf)) if array.size else array
+    result: Floats = powers / powers.sum() if array.size else array
+    return result
+
+
+def title_scores(logprobs: Sequence[float], tau: float = TAU) -> Floats:
+    """Return S_T of the titles of one question, given their length-normalised log-probabilities."""
+    return softmax(np.exp(np.asarray(logprobs, dtype=np.float64)) / tau)
+
+
+def passage_scores(
+    acceptance: Sequence[float], titles: Sequence[int], delta: float = DELTA, *, per_title: bool = False
+) -> Floats:
+    """Return S_P of the passages of one question.
+
+    Args:
+        acceptance: 1 - p_reject of each passage, in 0..1.
+        titles: the title each passage stands under.
+        delta: temperature.
+        per_title: take the softmax over the passages of each title, as the released scripts do.
+    """
+    values = np.asarray(acceptance, dtype=np.float64) / delta
+    if not per_title:
+        return softmax(values)
+    groups = np.asarray(titles)
+    scores = np.zeros(len(values))
+    for title in np.unique(groups):
+        scores[groups == title] = softmax(values[groups == title])
+    return scores
