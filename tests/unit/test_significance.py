@@ -168,3 +168,10 @@ def test_three_thousand_queries_take_a_moment() -> None:
     bootstrap(a, 0)
     paired_randomisation(a, b, 0)
     assert time.process_time() - start < 0.6
+
+
+@pytest.mark.parametrize("n_resamples", [2**5, 2**5 - 1])
+def test_a_sum_of_zero_on_paper_is_no_evidence(n_resamples: int) -> None:
+    differences = [-1 / 3, -0.7, 0.5, 1 / 3, 0.2]
+    assert sum(differences) != 0
+    assert paired_randomisation(differences, [0.0] * 5, seed=0, n_resamples=n_resamples) == 1.0
