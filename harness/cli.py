@@ -1,0 +1,306 @@
+"""The command line: run, report, list, search, doctor.
+
+Exit codes: 0 done · 1 a cell failed, or something is missing · 2 a request that cannot be met (every HarnessError,
+and wrong usage) · 3 a fault of the program itself · 130 interrupted · 141 nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness import __version__
+from harness.errors import HarnessError, StorageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.experiment import Experiment
+    from harness.runner import Summary
+
+INCOMPLETE, REFUSED, FAULT, INTERRUPTED, UNREAD = 1, 2, 3, 130, 141
+
+REFUSALS = {
+    getattr(errno, name, None): what
+    for name, what in {
+        "ENOSPC": "the disk is full",
+        "EDQUOT": "the quota of the disk is used up",
+        "EROFS": "the disk may only be read",
+        "EACCES": "no permission",
+        "EPERM": "no permission",
+    }.items()
+}
+"""Error numbers of a file system that refuses, in words."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Kind(StrEnum):
+    """What `harness list` lists."""
+
+    systems = "systems"
+    datasets = "datasets"
+    experiments = "experiments"
+    measures = "measures"
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more."""
+
+
+RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/quick.")]
+SystemsOption = Annotated[str | None, typer.Option(metavar="A,B", help="Only these systems, by their labels.")]
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A shipped experiment or a TOML file.")],
+    *,
+    dataset: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run on this dataset instead; may be repeated.")
+    ] = None,
+    systems: SystemsOption = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. batch.size=8; may be repeated."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder. [default: runs/EXPERIMENT]")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run with this seed alone.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Evaluate only the first N queries.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every cell again, finished ones too.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Measure, but build no report.")] = False,
+) -> None:
+    """Run an experiment and build its report. Finished cells are kept and reused."""
+    from harness import experiment as experiments
+
+    chosen = experiments.load(experiment).with_overrides(
+        datasets=dataset or None, systems=_names(systems), sets=sets or (), seed=seed, limit=limit
+    )
+    folder = out or Path("runs") / chosen.name
+    _say(f"experiment {chosen.name}, run folder {folder}")
+    try:
+        summary = _measure(chosen, folder, fresh, context.obj)
+        failed = _conclude(summary)
+        _say(str(folder if no_report else _report(folder)))
+    except KeyboardInterrupt:
+        again = shlex.join(["harness", *(argument for argument in context.obj if argument != "--fresh")])
+        _complain(f"\ninterrupted: finished cells are kept in {folder}. To go on with the others:\n    {again}")
+        raise typer.Exit(INTERRUPTED) from None
+    if failed:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def report(folder: RunFolderArgument) -> None:
+    """Build the report of a run again, from what the run wrote."""
+    _say(str(_report(folder)))
+
+
+@app.command(name="list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List the systems, datasets, experiments or measures there are."""
+    from harness import listing
+
+    table = listing.KINDS[kind.value]()
+    console = _terminal()
+    if console:
+        console.print(table.rich())
+    else:
+        _say("\n".join(table.plain()))
+
+
+@app.command()
+def search(
+    folder: RunFolderArgument,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask, in quotes.")],
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Hits to show for each system.")] = 5,
+    systems: SystemsOption = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Dataset of the run to search. [default: its first]")
+    ] = None,
+) -> None:
+    """Ask the trained systems of a run a question. Their answers stand side by side."""
+    from harness import console_search
+
+    asked = console_search.Question.of(folder, question, _names(systems), dataset)
+    _say(f"{asked.text!r} asked of {asked.dataset}; times are of the first search after loading")
+    console = _terminal()
+    if console:
+        with console.status("loading the systems"):
+            answers = list(asked.answers(k))
+        console.print(console_search.side_by_side(answers, console.width))
+    else:
+        for answer in asked.answers(k):
+            _say("\n".join(console_search.plain(answer)))
+    if asked.others:
+        _say(f"the run also holds {', '.join(asked.others)}: choose with --dataset")
+
+
+@app.command()
+def doctor() -> None:
+    """Look whether the default experiment can run here. Where it cannot, say what to do."""
+    from harness import doctor as examination
+
+    checks = []
+    for check in examination.examine(Path("runs")):
+        checks.append(check)
+        _say(f"{check.state:<8} {check.name:<34} {check.found}" + (f"\n{'':9}do: {check.fix}" if check.fix else ""))
+    if examination.able(checks):
+        _say(f"ready: harness run {examination.DEFAULT_EXPERIMENT}")
+        return
+    missing = [check.name for check in checks if check.state == "missing"]
+    _say(f"harness run {examination.DEFAULT_EXPERIMENT} cannot work yet; missing: {', '.join(missing)}")
+    raise typer.Exit(INCOMPLETE)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        _say(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Run retrieval systems side by side on the same data; see quality, speed and memory in one report."""
+
+
+def _measure(chosen: Experiment, folder: Path, fresh: bool, arguments: Sequence[str]) -> Summary:
+    from rich.console import Console
+
+    from harness import display, runner
+
+    with display.for_stream(_say, Console()) as observer:
+        return runner.run(chosen, folder, observer, fresh=fresh, command=("harness", *arguments))
+
+
+def _conclude(summary: Summary) -> bool:
+    """Print how the run went; say whether a cell failed."""
+    from harness.display import failure
+    from harness.store import RunFolder
+
+    reused = f" ({summary.reused} reused)" if summary.reused else ""
+    _say(f"{summary.done + summary.reused} done{reused}, {summary.failed} failed")
+    if summary.failed:
+        run_folder = RunFolder(summary.folder)
+        for cell in run_folder.cells():
+            status = run_folder.status(cell)
+            if status and status["state"] == "failed":
+                _say(f"failed: {cell.dataset} {cell.system} seed {cell.seed}: {failure(status)}")
+                _say(f"        log: {run_folder.cell(cell).log}")
+    return summary.failed > 0
+
+
+def _report(folder: Path) -> Path:
+    from reports.build import build
+
+    return build(folder)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Split "a, b" into its names; None where there are none."""
+    return [name for part in (text or "").split(",") if (name := part.strip())] or None
+
+
+def _terminal() -> Console | None:
+    """Return a console where standard output is a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else None
+
+
+def _say(text: str) -> None:
+    """Print to standard output, at once."""
+    try:
+        print(text, flush=True)  # noqa: T201 - the command line is the place to print
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
+def _complain(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on `arguments` (default: the program's own) and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of few characters shows "?" for the others instead of ending the program.
+            stream.reconfigure(errors="replace")
+    try:
+        code = _outcome(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except (BrokenPipeError, ReaderGoneError):
+        # The interpreter flushes standard output once more on its way out; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    return code
+
+
+def _outcome(arguments: list[str]) -> int:
+    try:
+        app(args=arguments, prog_name="harness", obj=arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        _complain("\ninterrupted")
+        return INTERRUPTED
+    except (BrokenPipeError, ReaderGoneError):
+        raise
+    except Exception as error:
+        return _explain(error)
+    return 0
+
+
+def _explain(error: Exception) -> int:
+    """Tell the user what went wrong, in one message without a traceback."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        error = _storage(error)
+    if isinstance(error, HarnessError):
+        _complain(str(error))
+        return REFUSED
+    return _apologise(error)
+
+
+def _storage(error: OSError) -> StorageError:
+    fix = "free some space or correct the permissions, or choose another folder with --out"
+    return StorageError(f"to read or write {error.filename or 'a file'}", REFUSALS[error.errno], fix)
+
+
+def _apologise(error: Exception) -> int:
+    """Keep the traceback in a file and say where."""
+    details = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            file.write(details)
+        where = f"in {file.name}"
+    except OSError:
+        where = f"here:\n{details}"
+    _complain(f"sorry, this is a fault of harness itself ({type(error).__name__}: {error}); the details are {where}")
+    return FAULT
+
+
+if __name__ == "__main__":
+    sys.exit(main())
