@@ -1,0 +1,293 @@
+"""Read a run folder once into one frozen view; everything else in `reports` is a pure function of it.
+
+Report
+└── Section          one dataset: its card, its systems, their comparisons
+    ├── Row          one system: scores per slice and measure (means over seeds)
+    │   └── Cell     one seed: state, meter, training curve
+    └── Comparison   system against baseline on one measure
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from harness import store as stored
+from harness.errors import RunFolderError
+from harness.store import RunFolder, slug
+from reports.units import SIGNIFICANT
+
+FAMILIES = ("sparse", "dense", "generative", "self-retrieval", "bracket")
+BRACKET = "bracket"
+SELF_RETRIEVAL = "self-retrieval"
+ALL = "all"
+MEASURE_ORDER = ("Success@1", "Success@5", "Success@10", "RR@5", "RR@10", "nDCG@10", "R@10", "R@100")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean over queries, then over seeds; `low` and `high` are the mean 95 % bounds, `sd` the spread over seeds."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`difference` = system - baseline, averaged over seeds; p values are the largest of all seeds.
+
+    They are None where a seed lacks the test: the pair cannot be said to differ in each.
+    """
+
+    system: str
+    baseline: str
+    measure: str
+    difference: float
+    p: float | None
+    p_holm: float | None
+    n: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the Holm-corrected p value is below 0.05."""
+        return self.p_holm is not None and self.p_holm < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One dataset x system x seed; `state` is "done", "failed" or "missing" (planned, never finished)."""
+
+    seed: int
+    folder: str
+    state: str
+    reason: str
+    wall_s: float | None
+    meter: Mapping[str, Any]
+    training: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system on one dataset."""
+
+    system: str
+    registered: str
+    family: str
+    cells: tuple[Cell, ...]
+    scores: Mapping[str, Mapping[str, Score]]
+
+    @property
+    def bracket(self) -> bool:
+        """Whether it only bounds the scores (oracle, random) and takes no part in comparisons."""
+        return self.family == BRACKET
+
+    @property
+    def unfinished(self) -> tuple[Cell, ...]:
+        """Cells that failed or never ran."""
+        return tuple(c for c in self.cells if c.state != "done")
+
+    @property
+    def failed(self) -> str | None:
+        """Why there is nothing to show for it; None where at least one seed is done."""
+        return self.unfinished[0].reason if len(self.unfinished) == len(self.cells) else None
+
+    def score(self, measure: str, group: str = ALL) -> Score | None:
+        """Look a score up; None where it was not measured."""
+        return self.scores.get(group, {}).get(measure)
+
+    def cost(self, key: str) -> float | None:
+        """Average one figure of meter.json ("latency_ms.p50") over the finished seeds that hold it."""
+        found = [v for c in self.cells if c.state == "done" for v in [number(_dig(c.meter, key))] if v is not None]
+        return fmean(found) if found else None
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Bytes of index and parameters together; None unless both were measured."""
+        parts = self.cost("index_bytes"), self.cost("parameter_bytes")
+        return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One dataset; `rows` by family, then in the order of the experiment."""
+
+    dataset: str
+    slug: str
+    card: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    primary: str
+
+    def ranked(self, measure: str | None = None) -> list[Row]:
+        """Return the rows that have a score and are no brackets, best first."""
+        wanted = measure or self.primary
+        scored = [(s.value, r) for r in self.rows if not r.bracket for s in [r.score(wanted)] if s]
+        return [r for _, r in sorted(scored, key=lambda pair: -pair[0])]
+
+    def reference(self, measure: str | None = None) -> Row | None:
+        """Return the best baseline on a measure: no bracket and not of the self-retrieval family.
+
+        Of equal ones it is the one the tests were run against.
+        """
+        wanted = measure or self.primary
+        ranked = [r for r in self.ranked(wanted) if r.family != SELF_RETRIEVAL]
+        best = [r for r in ranked if r.scores[ALL][wanted].value == ranked[0].scores[ALL][wanted].value]
+        tested = {c.baseline for c in self.comparisons if c.measure == wanted}
+        return next((r for r in best if r.system in tested), next(iter(best), None))
+
+    def compare(self, system: str, baseline: str, measure: str | None = None) -> Comparison | None:
+        """Look a comparison up, in either direction."""
+        wanted = measure or self.primary
+        for c in self.comparisons:
+            if c.measure == wanted and (c.system, c.baseline) == (system, baseline):
+                return c
+        for c in self.comparisons:
+            if c.measure == wanted and (c.baseline, c.system) == (system, baseline):
+                return Comparison(system, baseline, wanted, -c.difference, c.p, c.p_holm, c.n)
+        return None
+
+    def slices(self) -> dict[str, int]:
+        """Return slice -> number of queries, "all" left out."""
+        found: dict[str, int] = {}
+        for row in self.rows:
+            for name, scores in row.scores.items():
+                if name != ALL and scores:
+                    found.setdefault(name, next(iter(scores.values())).n)
+        return found
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says."""
+
+    experiment: Mapping[str, Any]
+    sections: tuple[Section, ...]
+    measures: tuple[str, ...]
+    primary: str
+    seeds: tuple[int, ...]
+
+    def text(self, key: str) -> str:
+        """Return a text of experiment.json, empty where it is absent."""
+        value = self.experiment.get(key)
+        return "" if value is None else str(value)
+
+    @property
+    def title(self) -> str:
+        """Title of the experiment, else its name."""
+        return self.text("title") or self.text("name")
+
+
+def load(folder: Path) -> Report:
+    """Read the run folder.
+
+    Raises:
+        RunFolderError: it is absent, of another format, or a file in it does not hold what it should.
+    """
+    store = RunFolder(folder)
+    try:
+        return _report(store)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"complete files of a run in {folder}", f"{type(error).__name__}: {error}", "repeat the run with --fresh"
+        ) from error
+
+
+def number(value: object) -> float | None:
+    """Return a finite figure as it is; anything else counts as not measured."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _dig(tree: Mapping[str, Any], path: str) -> object:
+    value: Any = tree
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _report(store: RunFolder) -> Report:
+    experiment: Mapping[str, Any] = {**store.experiment()}
+    planned, results, significance = store.cells(), store.results(), store.significance()
+    primary = str(experiment["primary"])
+    known = [str(m) for m in experiment["measures"]]
+    measures = [m for m in MEASURE_ORDER if m in known] + [m for m in known if m not in MEASURE_ORDER]
+    sections = []
+    cards: Mapping[str, Mapping[str, Any]] = experiment["datasets"]
+    for dataset in dict.fromkeys([*cards, *(c.dataset for c in planned)]):
+        scores = [r for r in results if r["dataset"] == dataset]
+        pairs = _comparisons([r for r in significance if r["dataset"] == dataset], len(experiment["seeds"]))
+        rows = _rows(store, [c for c in planned if c.dataset == dataset], scores)
+        sections.append(Section(dataset, slug(dataset), cards.get(dataset, {}), rows, pairs, primary))
+    seeds = tuple(int(s) for s in experiment["seeds"])
+    return Report(experiment, tuple(sections), tuple(measures), primary, seeds)
+
+
+def _rows(store: RunFolder, planned: Sequence[stored.Cell], results: Sequence[stored.Result]) -> tuple[Row, ...]:
+    rows = []
+    for system in dict.fromkeys(c.system for c in planned):
+        own = [c for c in planned if c.system == system]
+        cells = tuple(_cell(store, c) for c in own)
+        done = {c.seed for c in cells if c.state == "done"}
+        scores = _scores([r for r in results if r["system"] == system and r["seed"] in done])
+        rows.append(Row(system, own[0].registered, own[0].family, cells, scores))
+    place = {name: i for i, name in enumerate(FAMILIES)}
+    return tuple(sorted(rows, key=lambda r: (place.get(r.family, len(place)), r.family)))
+
+
+def _cell(store: RunFolder, planned: stored.Cell) -> Cell:
+    folder, seed = planned.folder.relative_to(store.path).as_posix(), planned.seed
+    status = store.status(planned)
+    if status is None:
+        return Cell(seed, folder, "missing", "it never finished: the run was interrupted", None, {}, ())
+    wall_s = number(status.get("wall_s"))
+    if status["state"] != "done":
+        phase = f"during {status['phase']}: " if status.get("phase") else ""
+        reason = f"{phase}{status.get('reason') or 'no reason was recorded'}"
+        return Cell(seed, folder, "failed", reason, wall_s, {}, ())
+    meter: Mapping[str, Any] = {**store.meter(planned)}
+    return Cell(seed, folder, "done", "", wall_s, meter, tuple(store.training(planned)))
+
+
+def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:
+    grouped: dict[tuple[str, str], list[stored.Result]] = {}
+    for row in results:
+        if number(row["value"]) is not None:
+            grouped.setdefault((row["slice"], row["measure"]), []).append(row)
+    scores: dict[str, dict[str, Score]] = {}
+    for (group, measure), rows in grouped.items():
+        values = [float(r["value"]) for r in rows]
+        sd = stdev(values) if len(values) > 1 else None
+        bounds = _mean(r.get("ci_low") for r in rows), _mean(r.get("ci_high") for r in rows)
+        scores.setdefault(group, {})[measure] = Score(fmean(values), *bounds, int(rows[0]["n"]), sd)
+    return scores
+
+
+def _comparisons(rows: Iterable[stored.Comparison], planned: int) -> tuple[Comparison, ...]:
+    """Join the seeds of each pair; one tested on fewer than the `planned` seeds has no p value."""
+    grouped: dict[tuple[str, str, str], list[stored.Comparison]] = {}
+    for row in rows:
+        grouped.setdefault((row["system"], row["baseline"], row["measure"]), []).append(row)
+    found = []
+    for key, seeds in grouped.items():
+        found_p = (_numbers(r.get(k) for r in seeds) for k in ("p", "p_holm"))
+        p = [max(values) if len(values) == planned else None for values in found_p]
+        difference = fmean(float(r["difference"]) for r in seeds)
+        found.append(Comparison(*key, difference, p[0], p[1], int(seeds[0]["n"])))
+    return tuple(found)
+
+
+def _numbers(values: Iterable[object]) -> list[float]:
+    return [v for v in map(number, values) if v is not None]
+
+
+def _mean(values: Iterable[object]) -> float | None:
+    found = _numbers(values)
+    return fmean(found) if found else None
