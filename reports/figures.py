@@ -93,7 +93,8 @@ def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:
         slug,
         f"Quality against {kind}",
         f"{label(measure)} against the {what} on {section.dataset}; up and to the left is better, "
-        f"whiskers are 95\u202f% intervals. No other system is both better and cheaper than those on the Pareto front: {names}.",
+        f"whiskers are 95\u202f% intervals. "
+        f"No other system is both better and cheaper than those on the Pareto front: {names}.",
         f"{label(measure)} and {what}: {alt}. Pareto front: {names}.",
         svg,
     )

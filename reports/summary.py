@@ -196,6 +196,8 @@ def facts(tree: object, path: str = "") -> list[tuple[str, str]]:
         return [(path, "; ".join(v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in tree))]
     if tree is None or tree == "":
         return []
+    if path.endswith("_bytes") and isinstance(tree, int):
+        return [(path.removesuffix("_bytes"), units.size(tree))]
     return [(path, tree if isinstance(tree, str) else json.dumps(tree, ensure_ascii=False))]
 
 

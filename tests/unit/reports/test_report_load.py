@@ -1,0 +1,123 @@
+"""What the view holds after reading a run folder, with means and p values worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from harness.errors import RunFolderError
+from reports.load import load, number
+from tests.unit.reports.sample_run import REASON, write_sample
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_sample(tmp_path / "run", seeds=(0, 1), queries=20)
+
+
+def edit(folder, name, change):
+    path = folder / name
+    value = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(change(value)), encoding="utf-8")
+
+
+def row(report, system, section=0):
+    return next(r for r in report.sections[section].rows if r.system == system)
+
+
+def test_scores_are_means_over_seeds(folder):
+    def change(rows):
+        for r in rows:
+            if (r["system"], r["slice"], r["measure"]) == ("bm25", "all", "RR@5"):
+                r |= {"value": (0.2, 0.6)[r["seed"]], "ci_low": 0.1, "ci_high": (0.5, 0.9)[r["seed"]]}
+        return rows
+
+    edit(folder, "results.json", change)
+    score = row(load(folder), "bm25").score("RR@5")
+    assert (score.value, score.low, score.high) == pytest.approx((0.4, 0.1, 0.7))
+    assert score.sd == pytest.approx(math.sqrt(0.08))
+    assert score.n == 20
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    report = load(write_sample(tmp_path / "run", queries=20))
+    assert row(report, "bm25").score("RR@5").sd is None
+
+
+def pair(p_holm, seed, difference, baseline="dense"):
+    at = {"dataset": "vital-articles/500", "split": "test", "seed": seed, "measure": "RR@5"}
+    return at | {"system": "bm25", "baseline": baseline, "difference": difference, "p": 0.01, "p_holm": p_holm, "n": 20}
+
+
+def test_p_value_is_the_largest_of_the_seeds(folder):
+    edit(folder, "significance.json", lambda _: [pair(0.01, 0, -0.2), pair(0.2, 1, -0.4)])
+    section = load(folder).sections[0]
+    found = section.compare("bm25", "dense")
+    assert found.p_holm == 0.2
+    assert found.difference == pytest.approx(-0.3)
+    assert not found.significant
+    assert section.compare("dense", "bm25").difference == pytest.approx(0.3)
+
+
+def test_pair_tested_on_some_seeds_only_has_no_p_value(folder):
+    edit(folder, "significance.json", lambda _: [pair(0.01, 0, -0.2)])
+    found = load(folder).sections[0].compare("bm25", "dense")
+    assert found.p_holm is None
+    assert not found.significant
+
+
+def test_failed_cells_keep_their_reason_and_show_no_scores(folder):
+    failed = row(load(folder), "dsi-title")
+    assert failed.failed == f"during train: {REASON}"
+    assert failed.scores == {}
+    assert failed.cost("index_s") is None
+
+
+def test_cell_that_never_ended_is_missing_and_its_scores_do_not_count(folder):
+    (folder / "vital-articles-500" / "bm25" / "1" / "status.json").unlink()
+    found = row(load(folder), "bm25")
+    assert [c.state for c in found.cells] == ["done", "missing"]
+    assert found.failed is None
+    assert found.score("RR@5").sd is None
+
+
+def test_reference_is_the_best_baseline_and_never_a_bracket_or_self_retrieval(tmp_path):
+    quality = {"bm25": 0.3, "dense": 0.5, "self-retrieval": 0.9, "oracle": 1.0}
+    section = load(write_sample(tmp_path / "run", quality=quality, failed={})).sections[0]
+    assert section.reference().system == "dense"
+    assert [r.system for r in section.ranked()] == ["self-retrieval", "dense", "bm25"]
+
+
+def test_reference_among_equals_is_the_one_that_was_tested(folder):
+    def level(rows):
+        return [r | {"value": 0.5} if r["system"] in ("bm25", "dense", "dense-tuned", "dsi") else r for r in rows]
+
+    edit(folder, "results.json", level)
+    edit(folder, "significance.json", lambda _: [pair(0.5, s, 0.0, baseline="dense-tuned") for s in (0, 1)])
+    assert load(folder).sections[0].reference().system == "dense-tuned"
+
+
+def test_memory_needs_both_of_its_parts(folder):
+    meter = folder / "vital-articles-500" / "bm25"
+    assert row(load(folder), "bm25").memory_bytes == 310_000
+    for seed in (0, 1):
+        edit(meter, f"{seed}/meter.json", lambda m: {k: v for k, v in m.items() if k != "parameter_bytes"})
+    assert row(load(folder), "bm25").memory_bytes is None
+
+
+def test_numbers():
+    assert number(0) == 0.0
+    assert [number(x) for x in (None, True, "1", math.nan, math.inf)] == [None] * 5
+
+
+def test_no_run_folder(tmp_path):
+    with pytest.raises(RunFolderError, match="run folder"):
+        load(tmp_path)
+
+
+def test_rows_without_their_keys_are_named(folder):
+    edit(folder, "results.json", lambda rows: [{"dataset": "vital-articles/500"}])
+    with pytest.raises(RunFolderError, match="KeyError"):
+        load(folder)
