@@ -1,0 +1,192 @@
+"""What to run: an experiment, written as TOML, checked and frozen before anything starts.
+
+name = "quick"
+seeds = [0]
+[limits]                                # of each cell
+time_s = 3600
+[datasets."vital-articles/500"]
+max_passage_words = 60
+[systems.bm25]                          # a label that is a system's name
+[systems.dsi-naive]                     # a label of its own, for the system called dsi
+system = "dsi"
+docids = "naive"                        # the rest is checked by that system's settings
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from harness import overrides
+from harness.datasets.settings import DatasetSettings
+from harness.errors import ConfigError, UnknownNameError
+from harness.measures import DEFAULT
+from harness.validation import validated
+
+FOLDER_NAME = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+"""Names that become folders: letters, digits, '.', '_' and '-'."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Limits(_Table):
+    """What one cell (index and search together) may use before it is stopped."""
+
+    time_s: float = Field(3600.0, gt=0, description="wall-clock seconds")
+    memory_gb: float = Field(16.0, gt=0, description="resident memory in GiB, of the process and its children")
+
+
+class Latency(_Table):
+    """How the time of a single query is measured."""
+
+    queries: int = Field(20, ge=1, description="queries timed one at a time, the first of the split")
+    warmup: int = Field(3, ge=0, description="uncounted queries before them")
+
+
+class Batch(_Table):
+    """How all queries are searched."""
+
+    size: int = Field(32, ge=1, description="queries given to one call of search")
+
+
+class SystemChoice(BaseModel):
+    """One system of an experiment: which registered one, and its settings (the other keys, checked by that system)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    system: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as written."""
+        return dict(self.model_extra or {})
+
+
+class Experiment(_Table):
+    """Everything that decides what is run."""
+
+    name: FOLDER_NAME
+    title: str = ""
+    description: str = ""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    split: Literal["train", "dev", "test"] = "test"
+    limit: int | None = Field(None, ge=1, description="queries evaluated, the first of the split; None: all")
+    depth: int = Field(100, ge=1, description="hits asked for per query")
+    primary: str = "RR@5"
+    measures: tuple[str, ...] = Field(DEFAULT, min_length=1)
+    limits: Limits = Limits()
+    latency: Latency = Latency()
+    batch: Batch = Batch()
+    datasets: dict[str, DatasetSettings] = Field(min_length=1)
+    systems: dict[FOLDER_NAME, SystemChoice] = Field(min_length=1)
+
+    @field_validator("systems", mode="before")
+    @classmethod
+    def _name_systems(cls, systems: Any) -> Any:
+        """Let a label without `system` stand for the system of that name."""
+        if not isinstance(systems, Mapping):
+            return systems
+        return {k: {"system": k, **v} if isinstance(v, Mapping) else v for k, v in systems.items()}
+
+    @field_validator("seeds", "measures")
+    @classmethod
+    def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Refuse repetitions."""
+        if len(set(values)) < len(values):
+            raise ValueError("each value may stand once only")
+        return values
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], origin: str) -> Experiment:
+        """Check a table as read from TOML; `origin` names its source in messages.
+
+        Raises:
+            ConfigError: unknown keys, values of a wrong type or out of range.
+        """
+        return validated(cls, table, origin)
+
+    def table(self) -> dict[str, Any]:
+        """Return the experiment as a table that `from_table` reads and JSON can hold."""
+        return self.model_dump(mode="json")
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the canonical JSON of the experiment, as hex."""
+        return fingerprint(self.table())
+
+    def with_overrides(
+        self,
+        datasets: Sequence[str] | None = None,
+        systems: Sequence[str] | None = None,
+        sets: Sequence[str] = (),
+        seed: int | None = None,
+        limit: int | None = None,
+    ) -> Experiment:
+        """Return the experiment changed as `harness.overrides.apply` describes, checked again."""
+        changed = overrides.apply(self.table(), datasets=datasets, systems=systems, sets=sets, seed=seed, limit=limit)
+        return self.from_table(changed, f"experiment {self.name!r} as changed on the command line")
+
+
+def fingerprint(value: Any) -> str:
+    """Return the SHA-256 of a JSON value as hex, independent of the order of keys.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load(name_or_path: str) -> Experiment:
+    """Read a shipped experiment by its name, or any by its file.
+
+    Raises:
+        UnknownNameError: no experiment of that name is shipped.
+        ConfigError: the file is missing, is no TOML, or holds what an experiment may not hold.
+    """
+    shipped_files = _shipped_files()
+    if name_or_path in shipped_files:
+        return Experiment.from_table(
+            _parse(shipped_files[name_or_path].read_bytes(), f"{name_or_path}.toml"), name_or_path
+        )
+    path = Path(name_or_path)
+    if path.suffix != ".toml" and path.name == name_or_path and not path.is_file():
+        raise UnknownNameError.of("experiment", name_or_path, shipped_files)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            "an experiment's TOML file",
+            f"{name_or_path} ({error.strerror})",
+            f"correct the path, or name a shipped experiment: {', '.join(shipped_files)}",
+        ) from error
+    return Experiment.from_table(_parse(text, name_or_path), name_or_path)
+
+
+def shipped() -> list[tuple[str, str]]:
+    """List the experiments that come with the package as (name, title), by name."""
+    return [(name, str(_parse(file.read_bytes(), name).get("title", ""))) for name, file in _shipped_files().items()]
+
+
+def _shipped_files() -> dict[str, Any]:
+    folder = resources.files("harness") / "experiments"
+    found = {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
+    return dict(sorted(found.items()))
+
+
+def _parse(text: bytes, origin: str) -> dict[str, Any]:
+    """Read TOML; the error names file and line."""
+    try:
+        return tomllib.loads(text.decode("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"TOML in {origin}", str(error), f"correct {origin}") from error
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"UTF-8 text in {origin}", f"other bytes (at line {line})", "save it as UTF-8") from error

@@ -1,0 +1,228 @@
+"""Turn an experiment into cells before anything is run or written, so that a slip fails in the first second."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from harness import __version__, datasets, measures, registry
+from harness.errors import ConfigError, DataError, DependencyError
+from harness.experiment import Experiment, fingerprint
+from harness.retriever import System
+from harness.store import FORMAT, Cell, RunFolder, slug
+from harness.types import Dataset, Split
+from harness.validation import validated
+
+INTERVALS = "Slices of the queries have confidence intervals for the primary measure alone."
+DEV_WITHHELD = "The dev queries are evaluated, so the systems did not get them to choose settings on."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run needs, checked.
+
+    experiment: with every system's settings filled in.
+    datasets: name (of the dataset itself, not the path it was asked for by) -> dataset; systems: label -> system.
+    cells: in the order they run.
+    """
+
+    experiment: Experiment
+    datasets: Mapping[str, Dataset]
+    systems: Mapping[str, System]
+    cells: tuple[Cell, ...]
+
+    def notes(self) -> list[str]:
+        """Say what a reader of the results must know about how they came about."""
+        return [INTERVALS, *([DEV_WITHHELD] if self.experiment.split == "dev" else [])]
+
+
+class Spec(TypedDict):
+    """spec.json: what the child process is told. `data` is relative to the cell's folder."""
+
+    format: int
+    dataset: str
+    data: str
+    system: str
+    registered: str
+    settings: dict[str, Any]
+    seed: int
+    split: str
+    limit: int | None
+    depth: int
+    latency_queries: int
+    latency_warmup: int
+    batch_size: int
+    threads: int
+    fingerprint: str
+
+
+def prepare(experiment: Experiment, out: Path) -> Plan:
+    """Check an experiment, load its datasets and list its cells in the folder `out`; writes nothing.
+
+    Raises:
+        ConfigError: a measure, a system, a setting or a pair of names that cannot be used.
+        DataError: a dataset that cannot be read, or without queries in the evaluated split.
+        DependencyError: a system's package is not installed.
+    """
+    measured = _with_measures(experiment)
+    _check_folders(measured.systems, {"data": "the dataset's own folder"}, "systems (give one another label)")
+    systems = {label: resolve(choice.system) for label, choice in measured.systems.items()}
+    resolved = _with_settings(measured, systems)
+    loaded = [_load(name, resolved) for name in resolved.datasets]
+    _check_folders([dataset.name for dataset in loaded], {"report": "the report"}, "datasets (leave one out)")
+    by_name = {dataset.name: dataset for dataset in loaded}
+    return Plan(resolved, by_name, systems, tuple(_cells(resolved, by_name, systems, RunFolder(out))))
+
+
+def resolve(name: str) -> System:
+    """Return the system registered as `name`, or the one at "package.module:ATTRIBUTE".
+
+    Raises:
+        UnknownNameError: nobody registered it.
+        ConfigError: there is no such module or attribute, or it is no System.
+        DependencyError: importing it needs a package that is not installed.
+    """
+    try:
+        return _imported(name) if ":" in name else registry.get(name)
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"the packages of the system {name!r}", f"no module {error.name!r}", f"install what holds {error.name!r}"
+        ) from error
+
+
+def evaluated(dataset: Dataset, split: str, limit: int | None) -> Split:
+    """Return the queries that are evaluated: the first `limit` of `split`."""
+    return dataset.split(split).head(limit)
+
+
+def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
+    """Write down what the child processes of a cell need to know."""
+    experiment = plan.experiment
+    return Spec(
+        format=FORMAT,
+        dataset=cell.dataset,
+        data="../../data",
+        system=cell.system,
+        registered=cell.registered,
+        settings=experiment.systems[cell.system].settings(),
+        seed=cell.seed,
+        split=experiment.split,
+        limit=experiment.limit,
+        depth=experiment.depth,
+        latency_queries=experiment.latency.queries,
+        latency_warmup=experiment.latency.warmup,
+        batch_size=experiment.batch.size,
+        threads=threads,
+        fingerprint=cell.fingerprint,
+    )
+
+
+def _imported(name: str) -> System:
+    module, _, attribute = name.partition(":")
+    system = getattr(importlib.import_module(module), attribute, None)
+    if not isinstance(system, System):
+        raise ConfigError(
+            f"{name!r} to be a harness.retriever.System",
+            "nothing of that name" if system is None else type(system).__name__,
+            'name a registered system, or write "package.module:ATTRIBUTE"',
+        )
+    return system
+
+
+def _with_measures(experiment: Experiment) -> Experiment:
+    """Write measures by their formal names; refuse unknown ones and cut-offs deeper than the lists of hits."""
+    names = [measures.parse(name) for name in experiment.measures]
+    primary = measures.parse(experiment.primary)
+    if primary not in names:
+        raise ConfigError(
+            "the primary measure among the measures",
+            f"primary {primary!r}, measures {', '.join(names)}",
+            "add it to measures, or choose another primary",
+        )
+    deepest = max((int(found[1]) for name in names if (found := re.search(r"@(\d+)$", name))), default=0)
+    if deepest > experiment.depth:
+        raise ConfigError(
+            f"a depth of at least {deepest}, the deepest cut-off of the measures",
+            f"depth {experiment.depth}",
+            "raise depth, or choose measures with smaller cut-offs",
+        )
+    return Experiment.from_table(
+        {**experiment.table(), "measures": names, "primary": primary}, f"experiment {experiment.name!r}"
+    )
+
+
+def _check_folders(names: Iterable[str], taken: Mapping[str, str], kind: str) -> None:
+    """Refuse names that would share a folder, with each other or with what is `taken` (folder -> by what)."""
+    owners = dict(taken)
+    for name in names:
+        # Some file systems do not tell upper from lower case.
+        folder = slug(name).lower()
+        if folder in owners:
+            raise ConfigError(
+                "a folder for each name", f"{folder!r} for {owners[folder]} and {name!r}", f"change one of these {kind}"
+            )
+        owners[folder] = repr(name)
+
+
+def _with_settings(experiment: Experiment, systems: Mapping[str, System]) -> Experiment:
+    """Fill in the default of every setting of every system."""
+    table = experiment.table()
+    for label, system in systems.items():
+        origin = f"experiment {experiment.name!r}"
+        settings = validated(system.config, experiment.systems[label].settings(), origin, ("systems", label))
+        table["systems"][label] = {**settings.model_dump(mode="json"), "system": experiment.systems[label].system}
+    return Experiment.from_table(table, f"experiment {experiment.name!r}")
+
+
+def _load(name: str, experiment: Experiment) -> Dataset:
+    dataset = datasets.load(name, experiment.datasets[name])
+    if not len(dataset.split(experiment.split)):
+        raise DataError(
+            f"queries in the split {experiment.split!r} of {name}",
+            "none",
+            "choose another dataset, or another split with --set split=dev",
+        )
+    return dataset
+
+
+def _cells(
+    experiment: Experiment, loaded: Mapping[str, Dataset], systems: Mapping[str, System], folder: RunFolder
+) -> Sequence[Cell]:
+    return [
+        Cell(
+            dataset=name,
+            system=label,
+            registered=choice.system,
+            family=systems[label].family,
+            seed=seed,
+            folder=folder.cell_folder(name, label, seed),
+            fingerprint=_cell_fingerprint(experiment, dataset, label, seed),
+        )
+        for name, dataset in loaded.items()
+        for label, choice in experiment.systems.items()
+        for seed in experiment.seeds
+    ]
+
+
+def _cell_fingerprint(experiment: Experiment, dataset: Dataset, label: str, seed: int) -> str:
+    """Digest everything that decides a cell's figures, except the sources (status.json keeps those as `code`)."""
+    choice = experiment.systems[label]
+    return fingerprint(
+        {
+            "registered": choice.system,
+            "settings": choice.settings(),
+            "seed": seed,
+            "dataset": dataset.card["checksum"],
+            "split": experiment.split,
+            "limit": experiment.limit,
+            "depth": experiment.depth,
+            "measures": experiment.measures,
+            "latency": experiment.latency.model_dump(),
+            "batch": experiment.batch.model_dump(),
+            "harness": __version__,
+        }
+    )

@@ -1,0 +1,270 @@
+"""Run an experiment: every cell in processes of its own, resumable, and a failure costs its cell only.
+
+A cell is made in a folder beside its own and moved into place when it has ended, done or failed. Whatever stops a
+run therefore leaves the cells before it as they were; the next run keeps them and makes the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import __version__
+from harness.child import Outcome, run_child, usable_cores
+from harness.datasets import stored
+from harness.environment import code_fingerprint, describe
+from harness.errors import DataError, RunFolderError
+from harness.experiment import Experiment
+from harness.lock import locked
+from harness.plan import Plan, evaluated, prepare, spec
+from harness.scoring import Scores, measure
+from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status
+from harness.swap import made_beside
+from harness.types import Dataset
+
+__all__ = ["Cell", "Observer", "Summary", "run"]
+
+
+class Observer(Protocol):
+    """Is told what happens, in this order: planned once, then for each cell started, events, finished.
+
+    A reused cell is only finished. An event is {"phase": str, "total": int | None, "unit": str}, {"advance": int}
+    or {"record": {...}}.
+    """
+
+    def planned(self, cells: Sequence[Cell]) -> None:
+        """All cells, in the order they run."""
+
+    def started(self, cell: Cell) -> None:
+        """The processes of a cell are about to start."""
+
+    def event(self, cell: Cell, event: Mapping[str, Any]) -> None:
+        """A phase begins, goes on, or a row of the training log was written."""
+
+    def finished(self, cell: Cell, status: Mapping[str, Any], scores: Mapping[str, float] | None, reused: bool) -> None:
+        """A cell ended; `scores` (measure -> mean over all queries) where it is done."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended. `done`: finished in this run; `failed`; `reused`: finished by an earlier one."""
+
+    folder: Path
+    done: int
+    failed: int
+    reused: int
+
+
+def run(
+    experiment: Experiment, out: Path, observer: Observer, *, fresh: bool = False, command: Sequence[str] = ()
+) -> Summary:
+    """Run every cell of an experiment that is not done yet, and write what came of it into the folder `out`.
+
+    Everything is checked before anything is written. Interrupting it (KeyboardInterrupt) stops the running cell.
+
+    Args:
+        experiment: what to run.
+        out: the run folder, new or of an earlier run of an experiment of the same name.
+        observer: is told what happens.
+        fresh: run the cells again that are done.
+        command: what the user typed, for the record.
+
+    Raises:
+        ConfigError, DataError, DependencyError: the experiment cannot be run; nothing was written.
+        RunFolderError: the folder is another experiment's, of another format, or being written by another run.
+        StorageError: the disk is full or may not be written; finished cells are kept.
+    """
+    _check_owner(out, experiment.name)
+    running = _Running(prepare(experiment, out), RunFolder(out), observer, fresh, command)
+    with locked(out):
+        _check_owner(out, experiment.name)
+        return running.run()
+
+
+class _Running:
+    """One run under way."""
+
+    def __init__(self, plan: Plan, folder: RunFolder, observer: Observer, fresh: bool, command: Sequence[str]) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._observer = observer
+        self._fresh = fresh
+        self._command = list(command)
+        self._code = code_fingerprint()
+        self._environment = describe()
+        self._threads = usable_cores()
+        experiment = plan.experiment
+        self._splits = {n: evaluated(d, experiment.split, experiment.limit) for n, d in plan.datasets.items()}
+        self._scores = Scores(plan.datasets, self._splits, experiment.primary)
+        self._created = _now()
+        self._finished: dict[Cell, Status] = {}
+
+    def run(self) -> Summary:
+        """Write the plan, then reuse or make each cell."""
+        self._find_finished()
+        self._write_experiment()
+        # From here on the corpora are read from disk, and those in memory can go.
+        self._plan = replace(self._plan, datasets={name: self._store(name) for name in self._plan.datasets})
+        self._write_figures()
+        self._observer.planned(self._plan.cells)
+        earlier = {} if self._fresh else dict(self._finished)
+        states = [self._reuse(cell) if cell in earlier else self._make(cell) for cell in self._plan.cells]
+        self._write_experiment()
+        return Summary(self._folder.path, states.count("done"), states.count("failed"), states.count("reused"))
+
+    def _find_finished(self) -> None:
+        """Take in the planned cells that are done with the same fingerprint."""
+        names = set(self._plan.experiment.measures)
+        for cell in self._plan.cells:
+            # A cell whose files are damaged or incomplete is made again.
+            with contextlib.suppress(RunFolderError):
+                status = CellFolder(cell.folder).status()
+                if status is None or status["state"] != "done" or status["fingerprint"] != cell.fingerprint:
+                    continue
+                values = CellFolder(cell.folder).per_query()
+                qids = {query.qid for query in self._splits[cell.dataset].queries}
+                if values.keys() == names and all(by_qid.keys() == qids for by_qid in values.values()):
+                    self._scores.add(cell, values)
+                    self._finished[cell] = status
+
+    def _store(self, name: str) -> Dataset:
+        """Write a dataset where the cells find it, unless it is there, and open it from there."""
+        dataset, folder = self._plan.datasets[name], self._folder.data_folder(name)
+        with contextlib.suppress(RunFolderError):
+            there = stored.open_folder(folder)
+            if there.card.get("checksum") == dataset.card["checksum"]:
+                return there
+        with made_beside(folder) as part:
+            stored.save(dataset, part)
+        return stored.open_folder(folder)
+
+    def _reuse(self, cell: Cell) -> str:
+        self._observer.finished(cell, self._finished[cell], self._scores.means(cell), True)
+        return "reused"
+
+    def _make(self, cell: Cell) -> str:
+        self._observer.started(cell)
+        with made_beside(cell.folder) as part:
+            status = self._execute(cell, CellFolder(part))
+        if status["state"] == "done":
+            self._scores.add(cell, CellFolder(cell.folder).per_query())
+            self._finished[cell] = status
+        else:
+            self._scores.drop(cell)
+            self._finished.pop(cell, None)
+        self._write_figures()
+        self._observer.finished(cell, status, self._scores.means(cell), False)
+        return status["state"]
+
+    def _execute(self, cell: Cell, folder: CellFolder) -> Status:
+        """Run the two processes of a cell, measure what they found and write how it ended."""
+        limits = self._plan.experiment.limits
+        folder.write_spec(spec(self._plan, cell, self._threads))
+        started, begin = _now(), time.monotonic()
+        for task in ("index", "search"):
+            outcome = run_child(
+                task,
+                folder.path,
+                limits,
+                deadline=begin + limits.time_s,
+                threads=self._threads,
+                tell=lambda event: self._observer.event(cell, event),
+            )
+            if outcome.reason is not None:
+                break
+        else:
+            outcome = self._measured(cell, folder, outcome)
+        status = Status(
+            format=FORMAT,
+            state="done" if outcome.reason is None else "failed",
+            reason=outcome.reason,
+            phase=outcome.phase,
+            fingerprint=cell.fingerprint,
+            code=self._code,
+            started=started,
+            ended=_now(),
+            wall_s=time.monotonic() - begin,
+            exit_code=outcome.exit_code,
+        )
+        folder.write_status(status)
+        return status
+
+    def _measured(self, cell: Cell, folder: CellFolder, outcome: Outcome) -> Outcome:
+        try:
+            measure(folder, self._splits[cell.dataset], self._plan.experiment.measures)
+        except DataError as error:
+            return replace(outcome, reason=str(error), phase="measure")
+        return outcome
+
+    def _write_figures(self) -> None:
+        self._folder.write_results(self._scores.results(self._plan.cells))
+        self._folder.write_significance(self._scores.significance(self._plan.cells))
+
+    def _write_experiment(self) -> None:
+        experiment = self._plan.experiment
+        with contextlib.suppress(RunFolderError):
+            self._created = self._folder.experiment()["created"]
+        self._folder.write_experiment(
+            ExperimentRecord(
+                format=FORMAT,
+                name=experiment.name,
+                title=experiment.title,
+                description=experiment.description,
+                fingerprint=experiment.fingerprint(),
+                created=self._created,
+                harness_version=__version__,
+                command=self._command,
+                config=experiment.table(),
+                split=experiment.split,
+                depth=experiment.depth,
+                measures=list(experiment.measures),
+                primary=experiment.primary,
+                datasets={name: dict(dataset.card) for name, dataset in self._plan.datasets.items()},
+                environment=self._environment,
+                seeds=list(experiment.seeds),
+                cells=[self._record(cell) for cell in self._plan.cells],
+                notes=[*self._plan.notes(), *self._notes_on_sources()],
+            )
+        )
+
+    def _record(self, cell: Cell) -> CellRecord:
+        return CellRecord(
+            dataset=cell.dataset,
+            system=cell.system,
+            registered=cell.registered,
+            family=cell.family,
+            seed=cell.seed,
+            folder=cell.folder.relative_to(self._folder.path).as_posix(),
+            fingerprint=cell.fingerprint,
+        )
+
+    def _notes_on_sources(self) -> list[str]:
+        others = [cell for cell, status in self._finished.items() if status["code"] != self._code]
+        names = ", ".join(f"{cell.system} on {cell.dataset} (seed {cell.seed})" for cell in others)
+        return [f"Reused from an earlier run, made by other sources than the rest: {names}."] if others else []
+
+
+def _check_owner(out: Path, name: str) -> None:
+    """Refuse a folder that is not a run folder of this experiment and this format, unless it is new or empty."""
+    fix = "choose another output folder"
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise RunFolderError(f"a folder at {out}", "a file", fix)
+    if (out / "experiment.json").exists():
+        owner = RunFolder(out).experiment()["name"]
+        if owner != name:
+            raise RunFolderError(f"a run folder of experiment {name!r} at {out}", f"one of {owner!r}", fix)
+        return
+    # Somebody may have deleted a damaged experiment.json: then the stored datasets show what the folder is.
+    if any(not e.name.startswith(".") for e in out.iterdir()) and not any(out.glob("*/data/card.json")):
+        raise RunFolderError(f"a run folder, or a new or empty one, at {out}", "a folder with other things in it", fix)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,80 @@
+"""Check a table of settings against its pydantic model and say in one message what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+Key = str | int
+CONTAINERS: Mapping[Any, int] = {dict: 1, list: 0, tuple: 0}
+"""Container type -> which of its type arguments describes an element."""
+
+
+def validated(model: type[Model], table: Mapping[str, Any], origin: str, prefix: Sequence[Key] = ()) -> Model:
+    """Build a `model` from a `table` as TOML or JSON give it, without silent conversions ("3" is no number).
+
+    Args:
+        model: what the table must fit.
+        table: keys and values; dates are read as text.
+        origin: where the table came from, for the message (a file, "the command line").
+        prefix: dotted path of the table itself, for the message.
+
+    Raises:
+        ConfigError: unknown keys (with near names), missing keys, values of a wrong type or out of range.
+    """
+    try:
+        return model.model_validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        problems = [_problem(model, problem, tuple(prefix)) for problem in error.errors(include_url=False)]
+    got = "; ".join(dict.fromkeys(got for got, _ in problems))
+    fix = "; ".join(dict.fromkeys(fix for _, fix in problems))
+    raise ConfigError(f"usable settings in {origin}", got, fix)
+
+
+def dotted(path: Iterable[Key]) -> str:
+    """Write a path as TOML does.
+
+    >>> dotted(["datasets", "vital-articles/500", "max_passage_words"])
+    'datasets."vital-articles/500".max_passage_words'
+    """
+    parts = (str(part) for part in path)
+    return ".".join(
+        part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False) for part in parts
+    )
+
+
+def _problem(model: type[BaseModel], problem: Mapping[str, Any], prefix: tuple[Key, ...]) -> tuple[str, str]:
+    """Turn one pydantic error into (what came, what to do)."""
+    place: tuple[Key, ...] = tuple(problem["loc"])
+    path = dotted([*prefix, *place]) or "the table"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(model, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+        table = dotted([*prefix, *place[:-1]]) or "the top level"
+        fix = f"write {dotted([*prefix, *place[:-1], *near])}" if near else f"remove {path}"
+        return f"the unknown key {path}", f"{fix} (known in {table}: {', '.join(sorted(known)) or 'none'})"
+    if problem["type"] == "missing":
+        return f"no {path}", f"add {path}"
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{path} = {problem['input']!r} ({said[:1].lower()}{said[1:]})", f"correct {path}"
+
+
+def _keys_at(annotation: Any, path: Sequence[Key]) -> list[str]:
+    """List the keys of the table at `path` below a model or an annotation that holds one; empty if there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not path:
+            return list(annotation.model_fields)
+        field = annotation.model_fields.get(str(path[0]))
+        return [] if field is None else _keys_at(field.annotation, path[1:])
+    arguments = get_args(annotation)
+    if get_origin(annotation) in CONTAINERS:
+        return _keys_at(arguments[CONTAINERS[get_origin(annotation)]], path[1:])
+    return next((keys for keys in (_keys_at(argument, path) for argument in arguments) if keys), [])
