@@ -1,0 +1,238 @@
+"""Read data files line by line and refuse what cannot be used, with file and line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from harness.errors import DataError
+from harness.types import Corpus
+
+QRELS_HEADER = "query-id\tcorpus-id\tscore"
+_BOM = b"\xef\xbb\xbf"
+_INTEGER = re.compile(r"-?[0-9]+")
+_LARGEST_GRADE = 2**31 - 1
+
+
+class Place(NamedTuple):
+    """A line of a file, counted from 1."""
+
+    file: Path
+    line: int
+
+    def error(self, expected: str, got: str, fix: str) -> DataError:
+        """Build the error for this line."""
+        return DataError(expected, got, fix, file=self.file, line=self.line)
+
+
+class Judgement(NamedTuple):
+    """One line of a qrels file."""
+
+    qid: str
+    docid: str
+    grade: int
+    place: Place
+
+
+def lines(path: Path) -> Iterator[tuple[Place, str]]:
+    """Yield the non-blank lines of a UTF-8 file without their line ends; a byte order mark and CRLF are accepted.
+
+    Raises:
+        DataError: the file is missing or unreadable, or a line is not UTF-8 or holds a NUL byte.
+    """
+    try:
+        with path.open("rb") as file:
+            offset = 0
+            for number, raw in enumerate(file, start=1):
+                text = _decoded(raw, offset, Place(path, number))
+                offset += len(raw)
+                if text.strip():
+                    yield Place(path, number), text.rstrip("\r\n")
+    except OSError as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
+        fix = f"put {path.name} there, or give another folder; compressed files must be unpacked first"
+        raise DataError("a readable file", got, fix, file=path) from error
+
+
+def records(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Yield the JSON objects of a file that holds one a line.
+
+    Raises:
+        DataError: as `lines`, or a line is not a JSON object.
+    """
+    for place, text in lines(path):
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            got = f"{error.msg} at column {error.colno}"
+            raise place.error("one JSON object a line", got, "correct or remove this line") from error
+        except (ValueError, RecursionError) as error:
+            got = f"JSON that cannot be read ({error})"
+            raise place.error("one JSON object a line", got, "correct or remove this line") from error
+        if not isinstance(record, dict):
+            fix = 'write the line as {"_id": …, "text": …}'
+            raise place.error("one JSON object a line", _shown(record), fix)
+        yield place, record
+
+
+def identifier(record: Mapping[str, Any], place: Place) -> str:
+    """Return the record's `_id`: a string that is not empty and holds no white space."""
+    return plain_id(string(record, "_id", place), "an _id", place)
+
+
+def plain_id(value: str, expected: str, place: Place) -> str:
+    """Return an id unchanged, or refuse one that run files, whose columns are separated by blanks, cannot hold."""
+    if not value or any(character.isspace() for character in value):
+        raise place.error(
+            f"{expected} that is not empty and holds no white space", _shown(value), "rename it, in the qrels too"
+        )
+    return value
+
+
+def string(record: Mapping[str, Any], key: str, place: Place, default: str | None = None) -> str:
+    """Return a text field; where it is absent or null, the default if there is one.
+
+    Raises:
+        DataError: the field is missing, not a string, or holds a NUL or half a surrogate pair.
+    """
+    value = record.get(key)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        got = f"no field {key!r}" if key not in record else f"{key!r}: {_shown(value)}"
+        raise place.error(f"the field {key!r} to be a string", got, f"add {key!r} as a string between quotes")
+    return clean(value, key, place)
+
+
+def clean(value: str, key: str, place: Place) -> str:
+    """Return a text unchanged, or refuse one that cannot be written as UTF-8 or that holds a NUL."""
+    if "\0" in value:
+        got = f"a NUL character at position {value.index(chr(0))} of {key!r}"
+        raise place.error("text without NUL characters", got, "remove it")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        got = f"half a surrogate pair ({value[error.start]!r}) at position {error.start} of {key!r}"
+        raise place.error("text of whole Unicode characters", got, "write the character as UTF-8") from error
+    return value
+
+
+def judgements(path: Path) -> Iterator[Judgement]:
+    """Yield the lines of a qrels file: header `query-id corpus-id score`, then three columns separated by tabs.
+
+    Raises:
+        DataError: as `lines`; or the header, a column, an id or a grade is not as it must be.
+    """
+    rows = lines(path)
+    for place, header in rows:
+        if header != QRELS_HEADER:
+            fix = "write this line first, with tabs between the three words"
+            raise place.error(f"the header {QRELS_HEADER!r}", _shown(header), fix)
+        break
+    for place, row in rows:
+        columns = row.split("\t")
+        if len(columns) != 3:
+            got = f"{len(columns)} column{'s' * (len(columns) != 1)}: {_shown(row)}"
+            raise place.error("3 columns separated by tabs (query-id, corpus-id, score)", got, "correct this line")
+        qid, docid, grade = columns
+        plain_id(clean(qid, "query-id", place), "a query-id", place)
+        plain_id(clean(docid, "corpus-id", place), "a corpus-id", place)
+        yield Judgement(qid, docid, _grade(grade, place), place)
+
+
+def unique_passages(corpus: Corpus, path: Path) -> None:
+    """Refuse a corpus in which two passages share a docid, naming both lines of `path`.
+
+    Counts in Arrow; the file is read again only to find the lines.
+    """
+    from pyarrow import compute
+
+    docids = corpus.table.column("docid")
+    if compute.count_distinct(docids).as_py() == len(corpus):
+        return
+    first: dict[str, int] = {}
+    for place, record in records(path):
+        docid = record["_id"]
+        if docid in first:
+            raise place.error(
+                "every passage to have an _id of its own",
+                f"{docid!r} again, first used in line {first[docid]}",
+                "rename or remove one of the two",
+            )
+        first[docid] = place.line
+
+
+def known_passages(found: list[Judgement], corpus: Corpus) -> None:
+    """Refuse judgements of passages that the corpus does not hold."""
+    from pyarrow import compute
+
+    docids = pa.array([judgement.docid for judgement in found], pa.string())
+    missing = compute.invert(compute.is_in(docids, value_set=corpus.table.column("docid")))
+    row = compute.index(missing, value=True).as_py()
+    if row >= 0:
+        raise found[row].place.error(
+            "judgements of passages in corpus.jsonl",
+            f"the corpus-id {found[row].docid!r}, which no passage has",
+            "add the passage or remove this line",
+        )
+
+
+def exists(path: Path) -> bool:
+    """Tell whether a file or folder is there.
+
+    Raises:
+        DataError: the system cannot tell (no permission, a name too long).
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise DataError("a path that can be read", got, "check the path and its permissions", file=path) from error
+
+
+def folder(path: Path) -> None:
+    """Refuse what is not a folder.
+
+    Raises:
+        DataError: there is nothing, or a file.
+    """
+    layout = "a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv"
+    if not exists(path):
+        raise DataError(layout, "no such folder", "check the spelling of the path", file=path)
+    if not path.is_dir():
+        raise DataError(layout, "a file", f"give the folder, for example {path.parent}", file=path)
+
+
+def _decoded(raw: bytes, offset: int, place: Place) -> str:
+    if offset == 0 and raw.startswith(_BOM):
+        raw, offset = raw[len(_BOM) :], len(_BOM)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        got = f"the byte 0x{raw[error.start]:02x} at offset {offset + error.start}, which is not UTF-8"
+        raise place.error("a text file in UTF-8", got, "save the file as UTF-8") from error
+    if "\0" in text:
+        got = f"a NUL byte at offset {offset + raw.index(0)}"
+        raise place.error("a text file in UTF-8", got, "remove it, or save the file as UTF-8") from None
+    return text
+
+
+def _grade(text: str, place: Place) -> int:
+    # int() alone would also take "1_0", " 1" and digits of other scripts; ten digits bound what it has to convert.
+    if not _INTEGER.fullmatch(text) or len(text) > 11 or abs(int(text)) > _LARGEST_GRADE:
+        fix = "write 0 for not relevant, 1 or more for relevant"
+        raise place.error("a grade that is an integer of at most 32 bits", _shown(text), fix)
+    return int(text)
+
+
+def _shown(value: object) -> str:
+    """Show a string cut to 60 characters; of anything else only its JSON type, as it may be huge."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= 60 else f"{value[:60]!r}… ({len(value)} characters)"
+    kinds = {list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
