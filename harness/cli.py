@@ -99,7 +99,11 @@ def run(
     try:
         summary = _measure(chosen, folder, fresh, context.obj)
         failed = _conclude(summary)
-        _say(str(folder if no_report else _report(folder)))
+        if no_report:
+            _say(str(folder))
+        else:
+            _say("building the report")
+            _say(str(_report(folder)))
     except KeyboardInterrupt:
         again = shlex.join(["harness", *(argument for argument in context.obj if argument != "--fresh")])
         _complain(f"\ninterrupted: finished cells are kept in {folder}. To go on with the others:\n    {again}")

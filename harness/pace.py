@@ -64,9 +64,11 @@ class Pace:
 def number(value: float) -> str:
     """Write a positive quantity with three digits, from 1 on all significant; never in exponents.
 
-    >>> [number(v) for v in (0.1234, 1.234, 12.34, 123.4, 12345.6)]
-    ['0.123', '1.23', '12.3', '123', '12,346']
+    >>> [number(v) for v in (0.00012, 0.1234, 1.234, 12.34, 123.4, 12345.6)]
+    ['<0.001', '0.123', '1.23', '12.3', '123', '12,346']
     """
+    if 0 < value < 0.0005:
+        return "<0.001"
     for below, digits in ((1, 3), (10, 2), (100, 1)):
         if abs(value) < below:
             return f"{value:.{digits}f}"

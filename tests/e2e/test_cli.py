@@ -132,7 +132,7 @@ def test_a_run_tells_its_plan_its_figures_and_its_report(place: Path, first: sub
     assert first.returncode == 1, first.stderr
     assert lines[0] == f"experiment tiny, run folder {Path('runs/tiny')}"
     assert lines[1].endswith("  plan: 3 cells = 1 dataset × 3 systems × 1 seed")
-    assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines[1:-4])
+    assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines[1:-5])
     (bm25,) = [line for line in lines if " bm25 done in " in line]
     assert "[1/3] bm25" in bm25
     assert "Hits@1 1.000 · Hits@5 1.000 · MRR@5 1.000 · nDCG@10 1.000 · p50 ms " in bm25
@@ -140,8 +140,9 @@ def test_a_run_tells_its_plan_its_figures_and_its_report(place: Path, first: sub
     (fragile,) = [line for line in lines if "[3/3] fragile failed: " in line]
     assert "the glass fell" in fragile
     assert fragile.endswith("(in index)")
-    assert lines[-4] == "2 done, 1 failed"
-    assert lines[-3].startswith("failed: animals fragile seed 0: ")
+    assert lines[-5] == "2 done, 1 failed"
+    assert lines[-4].startswith("failed: animals fragile seed 0: ")
+    assert lines[-2] == "building the report"
     assert lines[-1] == str(Path("runs/tiny/report/index.html"))
     assert (place / lines[-1]).is_file()
     assert first.stderr == ""

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from harness.display import Display, LiveDisplay, PlainDisplay, failure, figures_of, for_stream
-from harness.pace import Pace
+from harness.pace import Pace, duration, number
 from harness.records import Cell
 
 SCORES = {"Success@1": 0.5, "Success@5": 0.75, "RR@5": 0.6125, "nDCG@10": 0.66666}
@@ -183,3 +183,15 @@ def test_a_failure_without_reason_or_phase_says_so() -> None:
 def test_pace(done: int, total: int | None, after_s: float, parts: list[str]) -> None:
     pace = Pace.start("work", 40.0, total, "things").after({"advance": done}, 40.0)
     assert pace.parts(40.0 + after_s) == parts
+
+
+def test_numbers_and_durations_read_well() -> None:
+    values = (0.0, 0.00012, 0.1234, 1.234, 12.34, 123.4, 12345.6)
+    assert [number(value) for value in values] == ["0.000", "<0.001", "0.123", "1.23", "12.3", "123", "12,346"]
+    assert [duration(s) for s in (0.4, 9.97, 59.6, 200, 7500)] == [
+        "0.4 s",
+        "10 s",
+        "1 min 00 s",
+        "3 min 20 s",
+        "2 h 05 min",
+    ]
