@@ -24,7 +24,7 @@ from harness.lock import locked
 from harness.plan import Plan, evaluated, prepare, spec
 from harness.scoring import Scores, measure
 from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status
-from harness.swap import made_beside
+from harness.swap import made_beside, recover
 from harness.types import Dataset
 
 __all__ = ["Cell", "Observer", "Summary", "run"]
@@ -121,6 +121,7 @@ class _Running:
         """Take in the planned cells that are done with the same fingerprint."""
         names = set(self._plan.experiment.measures)
         for cell in self._plan.cells:
+            recover(cell.folder)
             # A cell whose files are damaged or incomplete is made again.
             with contextlib.suppress(RunFolderError):
                 status = CellFolder(cell.folder).status()

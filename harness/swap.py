@@ -10,6 +10,20 @@ from pathlib import Path
 from harness.errors import StorageError
 
 
+def recover(folder: Path) -> None:
+    """Tidy up after a process that was killed while it made `folder`; what was whole is kept.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    part, old = _beside(folder)
+    with _storage(folder):
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+    for left in (part, old):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def made_beside(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside `folder` to fill; it takes its place when the block ends well, else it is removed.
@@ -17,20 +31,23 @@ def made_beside(folder: Path) -> Iterator[Path]:
     Raises:
         StorageError: the file system refused.
     """
-    part, old = (folder.with_name(f"{folder.name}.{ending}") for ending in ("part", "old"))
+    recover(folder)
+    part, old = _beside(folder)
     try:
         with _storage(folder):
-            shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
         yield part
         with _storage(folder):
-            shutil.rmtree(old, ignore_errors=True)
             if folder.exists():
                 folder.rename(old)
             part.rename(folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        recover(folder)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Say where the folder is made, and where the one it replaces waits until it is."""
+    return folder.with_name(f"{folder.name}.part"), folder.with_name(f"{folder.name}.old")
 
 
 @contextlib.contextmanager

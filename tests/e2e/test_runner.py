@@ -325,6 +325,13 @@ class TestAgain:
         assert seen.began == ["well", "oracle"]
         assert status(out, "oracle")["state"] == "done"
 
+    def test_what_a_killed_run_left_is_tidied_up(self, out: Path) -> None:
+        made, waiting = cell(out, "well").path, cell(out, "oracle").path
+        shutil.copytree(made, made.with_name("0.part"))
+        waiting.rename(waiting.with_name("0.old"))
+        assert go({"well": "well", "oracle": {}}, out)[0].reused == 2
+        assert [p.name for p in [*made.parent.iterdir(), *waiting.parent.iterdir()]] == ["0", "0"]
+
     def test_other_sources_are_noted(self, out: Path) -> None:
         found = status(out, "oracle")
         cell(out, "oracle").write_status({**found, "code": "other"})
