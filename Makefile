@@ -7,7 +7,7 @@
 #     .venv/bin/harness run quick
 #
 # Another interpreter: make PYTHON=python3.12 report. Another place for the environment: make VENV=DIR report.
-# FAISS comes as a package for processors (cpu) or for NVIDIA GPUs (gpu): make EXTRAS=gpu,test report.
+# FAISS comes for processors (extra cpu) or for NVIDIA GPUs (extra gpu). To change: make -B setup EXTRAS=gpu,test
 
 PYTHON ?= python3
 VENV ?= .venv
