@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,98 +11,13 @@ import pytest
 
 from harness import child, datasets, experiment, runner
 from harness.datasets.settings import DatasetSettings
-from harness.datasets.stored import checksum, open_folder
-from harness.errors import ConfigError, RunFolderError, StorageError
-from harness.experiment import Experiment
+from harness.datasets.stored import open_folder
 from harness.lock import NAME as LOCK
-from harness.lock import locked
-from harness.records import Cell
 from harness.runner import Summary
-from harness.store import CellFolder, RunFolder
-from harness.types import Corpus, Dataset, Passage, Query, Split
+from harness.store import RunFolder
+from tests.e2e.trial import HERE, LOAD, SCRIPTED, TEST_QUERIES, Seen, cell, files, go, load, status, tiny
 
-HERE = Path(__file__).parent
-SCRIPTED = "broken_systems:SYSTEM"
-TEST_QUERIES = 12
-LOAD = datasets.load
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny() -> Any:
-    """A dataset of 20 passages that every name loads, and the scripted systems on the import path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(HERE))
-        patch.setattr(datasets, "load", load)
-        yield
-
-
-def load(name: str, settings: DatasetSettings) -> Dataset:
-    corpus = Corpus.from_passages(
-        Passage(f"d{i:02}", f"title {i}", f"text about word{i}", f"d{i:02}")
-        for i in range(settings.max_passage_words or 20)
-    )
-    found = Dataset(name, corpus, split("train", 0, 5), split("dev", 0, 2), split("test", 5, 5 + TEST_QUERIES))
-    return replace(found, card={"name": name, "checksum": checksum(found)})
-
-
-def split(name: str, first: int, end: int) -> Split:
-    rows = range(first, end)
-    queries = tuple(Query(f"{name}{i}", f"word{i}") for i in rows)
-    return Split(name, queries, {f"{name}{i}": {f"d{i:02}": 1} for i in rows})
-
-
-def of(systems: Mapping[str, Mapping[str, Any] | str], **keys: Any) -> Experiment:
-    """An experiment; a text in place of a system's table is what the scripted system does."""
-    tables = {k: {"system": SCRIPTED, "how": v} if isinstance(v, str) else v for k, v in systems.items()}
-    table = {"name": "trial", "latency": {"queries": 5}, "datasets": {"tiny": {}}, "systems": tables, **keys}
-    return Experiment.from_table(table, "trial.toml")
-
-
-class Seen:
-    """An observer that remembers."""
-
-    def __init__(self, interrupt_at: str = "") -> None:
-        self.cells: list[Cell] = []
-        self.began: list[str] = []
-        self.events: dict[str, list[dict[str, Any]]] = {}
-        self.ended: list[tuple[str, str, bool]] = []
-        self.scores: dict[str, dict[str, float] | None] = {}
-        self._interrupt_at = interrupt_at
-
-    def planned(self, cells: Sequence[Cell]) -> None:
-        self.cells = list(cells)
-
-    def started(self, cell: Cell) -> None:
-        self.began.append(cell.system)
-
-    def event(self, cell: Cell, event: Mapping[str, Any]) -> None:
-        self.events.setdefault(cell.system, []).append(dict(event))
-        if cell.system == self._interrupt_at and event.get("phase") == "scripted":
-            raise KeyboardInterrupt
-
-    def finished(self, cell: Cell, status: Mapping[str, Any], scores: Mapping[str, float] | None, reused: bool) -> None:
-        self.ended.append((cell.system, status["state"], reused))
-        self.scores[cell.system] = None if scores is None else dict(scores)
-
-
-def go(
-    systems: Mapping[str, Mapping[str, Any] | str], out: Path, fresh: bool = False, **keys: Any
-) -> tuple[Summary, Seen]:
-    seen = Seen()
-    return runner.run(of(systems, **keys), out, seen, fresh=fresh, command=["harness", "run"]), seen
-
-
-def cell(out: Path, system: str) -> CellFolder:
-    return CellFolder(out / "tiny" / system / "0")
-
-
-def status(out: Path, system: str) -> Any:
-    return cell(out, system).status()
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
+__all__ = ["tiny"]
 
 FAILING = {
     "raise": "ValueError: this was bound to happen",
@@ -249,175 +160,28 @@ class TestOneRun:
         assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
-SYSTEMS: Mapping[str, Any] = {"well": "well", "raise": "raise", "oracle": {}}
+def test_time_limit(tmp_path: Path) -> None:
+    go({"sleep": "sleep"}, tmp_path, limits={"time_s": 2})
+    found = status(tmp_path, "sleep")
+    assert found["reason"] == "past its time limit of 2 s"
+    assert 2 <= found["wall_s"] < 10
 
 
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("first") / "trial"
-    go(SYSTEMS, out)
-    return out
+def test_dev_queries_are_withheld_when_they_are_evaluated(tmp_path: Path) -> None:
+    assert go({"dev": "dev"}, tmp_path, split="dev")[0].done == 1
 
 
-@pytest.fixture
-def out(first: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(first, tmp_path / "trial"))
-
-
-class TestAgain:
-    """What a second run keeps, adds and makes again; the first holds two systems that work and one that fails."""
-
-    def test_finished_cells_are_reused_without_a_process(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runner, "run_child", None)
-        before, results = files(out / "tiny"), RunFolder(out).results()
-        summary, seen = go({"well": "well", "oracle": {}}, out)
-        assert (summary.done, summary.failed, summary.reused) == (0, 0, 2)
-        assert seen.ended == [("well", "done", True), ("oracle", "done", True)]
-        assert seen.began == []
-        assert seen.scores["oracle"] is not None
-        assert seen.scores["oracle"]["RR@5"] == 1.0
-        assert files(out / "tiny") == before
-        assert RunFolder(out).results() == results
-
-    def test_failed_cells_are_tried_again(self, out: Path) -> None:
-        summary, seen = go(SYSTEMS, out)
-        assert seen.ended == [("well", "done", True), ("raise", "failed", False), ("oracle", "done", True)]
-        assert (summary.done, summary.failed, summary.reused) == (0, 1, 2)
-
-    def test_fresh_makes_all_again(self, out: Path) -> None:
-        cell(out, "oracle").write_status({**status(out, "oracle"), "started": "long ago"})
-        summary, seen = go({"oracle": {}}, out, fresh=True)
-        assert (summary.done, summary.reused, seen.began) == (1, 0, ["oracle"])
-        assert status(out, "oracle")["started"] != "long ago"
-
-    def test_adding_a_system_keeps_the_others(self, out: Path) -> None:
-        before = files(out / "tiny" / "well")
-        summary, _ = go({"random": {}, "oracle": {}}, out)
-        assert (summary.done, summary.reused) == (1, 1)
-        assert files(out / "tiny" / "well") == before
-        assert {r["system"] for r in RunFolder(out).results()} == {"random", "oracle"}
-        assert [c.system for c in RunFolder(out).cells()] == ["random", "oracle"]
-        assert go({"well": "well", "random": {}}, out)[0].reused == 2
-
-    def test_changed_settings_make_that_cell_again(self, out: Path) -> None:
-        changed = {"well": {"system": SCRIPTED, "when": "search"}, "oracle": {}}
-        _, seen = go(changed, out)
-        assert seen.ended == [("well", "done", False), ("oracle", "done", True)]
-
-    def test_limit_evaluates_the_first_queries(self, out: Path) -> None:
-        go({"oracle": {}}, out, limit=3)
-        rows = RunFolder(out).results()
-        assert {r["n"] for r in rows} == {3}
-        assert {r["value"] for r in rows} == {1.0}
-        assert list(cell(out, "oracle").run()) == ["test5", "test6", "test7"]
-        assert RunFolder(out).experiment()["config"]["limit"] == 3
-
-    def test_another_corpus_is_stored_and_searched(self, out: Path) -> None:
-        go({"well": "well"}, out, datasets={"tiny": {"max_passage_words": 17}})
-        assert len(open_folder(out / "tiny" / "data").corpus) == 17
-        # The list begins with d16 now: ranks 1 … 12.
-        assert RunFolder(out).results()[0]["value"] == pytest.approx(1 / 12)
-
-    def test_damaged_cells_are_made_again(self, out: Path) -> None:
-        (cell(out, "well").path / "per_query.parquet").write_bytes(b"PAR1")
-        (cell(out, "oracle").path / "status.json").write_text("{", encoding="utf-8")
-        _, seen = go({"well": "well", "oracle": {}}, out)
-        assert seen.began == ["well", "oracle"]
-        assert status(out, "oracle")["state"] == "done"
-
-    def test_what_a_killed_run_left_is_tidied_up(self, out: Path) -> None:
-        made, waiting = cell(out, "well").path, cell(out, "oracle").path
-        shutil.copytree(made, made.with_name("0.part"))
-        waiting.rename(waiting.with_name("0.old"))
-        assert go({"well": "well", "oracle": {}}, out)[0].reused == 2
-        assert [p.name for p in [*made.parent.iterdir(), *waiting.parent.iterdir()]] == ["0", "0"]
-
-    def test_other_sources_are_noted(self, out: Path) -> None:
-        found = status(out, "oracle")
-        cell(out, "oracle").write_status({**found, "code": "other"})
-        go({"oracle": {}}, out)
-        assert any("oracle on tiny (seed 0)" in note for note in RunFolder(out).experiment()["notes"])
-
-    def test_a_typo_leaves_everything_as_it_was(self, out: Path) -> None:
-        before = files(out)
-        for systems in ({"oracle": {"settng": 1}}, {"orcale": {}}):
-            with pytest.raises(ConfigError):
-                go(systems, out)
-        with pytest.raises(ConfigError):
-            go({"oracle": {}}, out, measures=["RR@5", "RQ@5"])
-        assert files(out) == before
-
-    def test_another_experiment_or_format_is_refused(self, out: Path) -> None:
-        with pytest.raises(RunFolderError, match="'trial'"):
-            go({"oracle": {}}, out, name="other")
-        record = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
-        (out / "experiment.json").write_text(json.dumps({**record, "format": 99}), encoding="utf-8")
-        before = files(out)
-        with pytest.raises(RunFolderError, match="99"):
-            go({"oracle": {}}, out)
-        assert files(out) == before
-
-    def test_interrupting_keeps_what_was_there(self, out: Path) -> None:
-        before = files(out / "tiny")
-        with pytest.raises(KeyboardInterrupt):
-            runner.run(of({"oracle": {}, "well": "well"}), out, Seen(interrupt_at="well"), fresh=True)
-        after = files(out / "tiny")
-        assert {k: v for k, v in after.items() if "oracle" not in k} == {
-            k: v for k, v in before.items() if "oracle" not in k
-        }
-        assert {r["system"] for r in RunFolder(out).results()} == {"oracle", "well"}
-        assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-        assert go({"oracle": {}, "well": "well"}, out)[0].reused == 2
-
-
-class TestFolder:
-    def test_time_limit(self, tmp_path: Path) -> None:
-        go({"sleep": "sleep"}, tmp_path, limits={"time_s": 2})
-        found = status(tmp_path, "sleep")
-        assert found["reason"] == "past its time limit of 2 s"
-        assert 2 <= found["wall_s"] < 10
-
-    def test_a_full_disk_ends_the_run(self, tmp_path: Path) -> None:
-        with pytest.raises(StorageError, match="No space left"):
-            go({"full": "no-room", "oracle": {}}, tmp_path)
-        assert not (tmp_path / "tiny" / "full" / "0").exists()
-        assert RunFolder(tmp_path).results() == []
-
-    def test_a_folder_with_other_things_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
-        with pytest.raises(RunFolderError, match="other things"):
-            go({"oracle": {}}, tmp_path)
-        with pytest.raises(RunFolderError, match="a file"):
-            go({"oracle": {}}, tmp_path / "thesis.tex")
-        assert list(files(tmp_path)) == ["thesis.tex"]
-
-    def test_dev_queries_are_withheld_when_they_are_evaluated(self, tmp_path: Path) -> None:
-        assert go({"dev": "dev"}, tmp_path, split="dev")[0].done == 1
-
-    def test_a_locked_folder_is_refused(self, tmp_path: Path) -> None:
-        with locked(tmp_path), pytest.raises(RunFolderError, match=f"process {os.getpid()}"):
-            go({"oracle": {}}, tmp_path)
-        assert not list(tmp_path.iterdir())
-
-    def test_the_lock_of_a_dead_process_is_taken_over(self, tmp_path: Path) -> None:
-        script = "import os, pathlib, sys, harness.lock as l\nwith l.locked(pathlib.Path(sys.argv[1])): os._exit(0)"
-        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-        assert (tmp_path / LOCK).exists()
-        with locked(tmp_path):
-            assert (tmp_path / LOCK).read_text(encoding="utf-8") == f"{os.getpid()}\n"
-        assert not (tmp_path / LOCK).exists()
-
-    def test_a_cell_ends_with_its_parent(self, tmp_path: Path) -> None:
-        go({"sleep": "sleep"}, tmp_path, limits={"time_s": 0.01})
-        command = [sys.executable, "-m", "harness.cell", "index", str(cell(tmp_path, "sleep").path)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "PYTHONPATH": str(HERE)}}
-        with subprocess.Popen(command, start_new_session=True, **pipes) as process:
-            assert process.stdout is not None
-            assert process.stdin is not None
-            while b"scripted" not in process.stdout.readline():
-                assert process.poll() is None
-            process.stdin.close()
-            assert process.wait(timeout=10) != 0
+def test_a_cell_ends_with_its_parent(tmp_path: Path) -> None:
+    go({"sleep": "sleep"}, tmp_path, limits={"time_s": 0.01})
+    command = [sys.executable, "-m", "harness.cell", "index", str(cell(tmp_path, "sleep").path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "PYTHONPATH": str(HERE)}}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        while b"scripted" not in process.stdout.readline():
+            assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(timeout=10) != 0
 
 
 @pytest.mark.parametrize("how", ["wrong-order", "too-few-lists"])

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import runner
+from harness.datasets.stored import open_folder
+from harness.errors import ConfigError, RunFolderError, StorageError
+from harness.lock import NAME as LOCK
+from harness.lock import locked
+from harness.store import RunFolder
+from tests.e2e.trial import SCRIPTED, Seen, cell, files, go, of, status, tiny
+
+__all__ = ["tiny"]
+
+SYSTEMS: Mapping[str, Any] = {"well": "well", "raise": "raise", "oracle": {}}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("first") / "trial"
+    go(SYSTEMS, out)
+    return out
+
+
+@pytest.fixture
+def out(first: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first, tmp_path / "trial"))
+
+
+class TestAgain:
+    """What a second run keeps, adds and makes again; the first holds two systems that work and one that fails."""
+
+    def test_finished_cells_are_reused_without_a_process(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runner, "run_child", None)
+        before, results = files(out / "tiny"), RunFolder(out).results()
+        summary, seen = go({"well": "well", "oracle": {}}, out)
+        assert (summary.done, summary.failed, summary.reused) == (0, 0, 2)
+        assert seen.ended == [("well", "done", True), ("oracle", "done", True)]
+        assert seen.began == []
+        assert seen.scores["oracle"] is not None
+        assert seen.scores["oracle"]["RR@5"] == 1.0
+        assert files(out / "tiny") == before
+        assert RunFolder(out).results() == results
+
+    def test_failed_cells_are_tried_again(self, out: Path) -> None:
+        summary, seen = go(SYSTEMS, out)
+        assert seen.ended == [("well", "done", True), ("raise", "failed", False), ("oracle", "done", True)]
+        assert (summary.done, summary.failed, summary.reused) == (0, 1, 2)
+
+    def test_fresh_makes_all_again(self, out: Path) -> None:
+        cell(out, "oracle").write_status({**status(out, "oracle"), "started": "long ago"})
+        summary, seen = go({"oracle": {}}, out, fresh=True)
+        assert (summary.done, summary.reused, seen.began) == (1, 0, ["oracle"])
+        assert status(out, "oracle")["started"] != "long ago"
+
+    def test_adding_a_system_keeps_the_others(self, out: Path) -> None:
+        before = files(out / "tiny" / "well")
+        summary, _ = go({"random": {}, "oracle": {}}, out)
+        assert (summary.done, summary.reused) == (1, 1)
+        assert files(out / "tiny" / "well") == before
+        assert {r["system"] for r in RunFolder(out).results()} == {"random", "oracle"}
+        assert [c.system for c in RunFolder(out).cells()] == ["random", "oracle"]
+        assert go({"well": "well", "random": {}}, out)[0].reused == 2
+
+    def test_changed_settings_make_that_cell_again(self, out: Path) -> None:
+        changed = {"well": {"system": SCRIPTED, "when": "search"}, "oracle": {}}
+        _, seen = go(changed, out)
+        assert seen.ended == [("well", "done", False), ("oracle", "done", True)]
+
+    def test_limit_evaluates_the_first_queries(self, out: Path) -> None:
+        go({"oracle": {}}, out, limit=3)
+        rows = RunFolder(out).results()
+        assert {r["n"] for r in rows} == {3}
+        assert {r["value"] for r in rows} == {1.0}
+        assert list(cell(out, "oracle").run()) == ["test5", "test6", "test7"]
+        assert RunFolder(out).experiment()["config"]["limit"] == 3
+
+    def test_another_corpus_is_stored_and_searched(self, out: Path) -> None:
+        go({"well": "well"}, out, datasets={"tiny": {"max_passage_words": 17}})
+        assert len(open_folder(out / "tiny" / "data").corpus) == 17
+        # The list begins with d16 now: ranks 1 … 12.
+        assert RunFolder(out).results()[0]["value"] == pytest.approx(1 / 12)
+
+    def test_damaged_cells_are_made_again(self, out: Path) -> None:
+        (cell(out, "well").path / "per_query.parquet").write_bytes(b"PAR1")
+        (cell(out, "oracle").path / "status.json").write_text("{", encoding="utf-8")
+        _, seen = go({"well": "well", "oracle": {}}, out)
+        assert seen.began == ["well", "oracle"]
+        assert status(out, "oracle")["state"] == "done"
+
+    def test_what_a_killed_run_left_is_tidied_up(self, out: Path) -> None:
+        made, waiting = cell(out, "well").path, cell(out, "oracle").path
+        shutil.copytree(made, made.with_name("0.part"))
+        waiting.rename(waiting.with_name("0.old"))
+        assert go({"well": "well", "oracle": {}}, out)[0].reused == 2
+        assert [p.name for p in [*made.parent.iterdir(), *waiting.parent.iterdir()]] == ["0", "0"]
+
+    def test_other_sources_are_noted(self, out: Path) -> None:
+        found = status(out, "oracle")
+        cell(out, "oracle").write_status({**found, "code": "other"})
+        go({"oracle": {}}, out)
+        assert any("oracle on tiny (seed 0)" in note for note in RunFolder(out).experiment()["notes"])
+
+    def test_a_typo_leaves_everything_as_it_was(self, out: Path) -> None:
+        before = files(out)
+        for systems in ({"oracle": {"settng": 1}}, {"orcale": {}}):
+            with pytest.raises(ConfigError):
+                go(systems, out)
+        with pytest.raises(ConfigError):
+            go({"oracle": {}}, out, measures=["RR@5", "RQ@5"])
+        assert files(out) == before
+
+    def test_another_experiment_or_format_is_refused(self, out: Path) -> None:
+        with pytest.raises(RunFolderError, match="'trial'"):
+            go({"oracle": {}}, out, name="other")
+        record = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
+        (out / "experiment.json").write_text(json.dumps({**record, "format": 99}), encoding="utf-8")
+        before = files(out)
+        with pytest.raises(RunFolderError, match="99"):
+            go({"oracle": {}}, out)
+        assert files(out) == before
+
+    def test_interrupting_keeps_what_was_there(self, out: Path) -> None:
+        before = files(out / "tiny")
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(of({"oracle": {}, "well": "well"}), out, Seen(interrupt_at="well"), fresh=True)
+        after = files(out / "tiny")
+        assert {k: v for k, v in after.items() if "oracle" not in k} == {
+            k: v for k, v in before.items() if "oracle" not in k
+        }
+        assert {r["system"] for r in RunFolder(out).results()} == {"oracle", "well"}
+        assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+        assert go({"oracle": {}, "well": "well"}, out)[0].reused == 2
+
+
+class TestFolder:
+    def test_a_full_disk_ends_the_run(self, tmp_path: Path) -> None:
+        with pytest.raises(StorageError, match="No space left"):
+            go({"full": "no-room", "oracle": {}}, tmp_path)
+        assert not (tmp_path / "tiny" / "full" / "0").exists()
+        assert RunFolder(tmp_path).results() == []
+
+    def test_a_folder_with_other_things_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+        with pytest.raises(RunFolderError, match="other things"):
+            go({"oracle": {}}, tmp_path)
+        with pytest.raises(RunFolderError, match="a file"):
+            go({"oracle": {}}, tmp_path / "thesis.tex")
+        assert list(files(tmp_path)) == ["thesis.tex"]
+
+    def test_a_locked_folder_is_refused(self, tmp_path: Path) -> None:
+        with locked(tmp_path), pytest.raises(RunFolderError, match=f"process {os.getpid()}"):
+            go({"oracle": {}}, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_the_lock_of_a_dead_process_is_taken_over(self, tmp_path: Path) -> None:
+        script = "import os, pathlib, sys, harness.lock as l\nwith l.locked(pathlib.Path(sys.argv[1])): os._exit(0)"
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+        assert (tmp_path / LOCK).exists()
+        with locked(tmp_path):
+            assert (tmp_path / LOCK).read_text(encoding="utf-8") == f"{os.getpid()}\n"
+        assert not (tmp_path / LOCK).exists()
