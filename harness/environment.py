@@ -41,7 +41,9 @@ PACKAGES = (
 FINGERPRINTED = ("harness", "baselines", "selfretrieval")
 """Packages whose sources decide what a cell computes."""
 
-NOT_FINGERPRINTED = ("harness/cli.py", "harness/display.py")
+NOT_FINGERPRINTED = tuple(
+    f"harness/{name}.py" for name in ("cli", "display", "pace", "listing", "doctor", "console_search")
+)
 """What only people see: a change there leaves finished cells as they are."""
 
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "sve")

@@ -147,7 +147,8 @@ def compare(values: Values, families: Mapping[str, str], *, dataset: str, split:
     """Compare every system with the best baseline of each measure, within one dataset x split x seed.
 
     The baseline of a measure is the system with the best mean whose family is not in `NEVER_BASELINES` (of equal
-    ones the first). Every other system but the brackets is compared with it. Holm's correction runs over all rows.
+    ones the first). Every other system but the brackets is compared with it, and Self-Retrieval, whose claim is
+    the question, with every baseline. Holm's correction runs over all rows.
 
     Args:
         values: system -> measure -> qid -> value, all systems on the same queries; those that failed left out.
@@ -168,10 +169,11 @@ def compare(values: Values, families: Mapping[str, str], *, dataset: str, split:
         means = {system: fmean(having[system].values()) for system in eligible if system in having}
         if not means:
             continue
-        baseline = max(means, key=means.__getitem__)
+        best = max(means, key=means.__getitem__)
         rows += [
             _row(system, baseline, having, measure=measure, dataset=dataset, split=split, seed=seed)
             for system in having
+            for baseline in (means if families[system] in NEVER_BASELINES else [best])
             if system != baseline
         ]
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
