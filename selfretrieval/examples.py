@@ -6,8 +6,9 @@
     content    query, title             -> *first ten words*, rest of the passage, *answer*               (view e)
     assess     query, title, passage    -> *answer*; for a negative passage *"cannot extract answer"*     (view d)
 
-What stands between stars bears the loss; the boundary between title and passage belongs to the title, since
-the model has to end it. View c of the released scripts (candidate titles) needs candidates a data set names.
+What stands between stars bears the loss; the first token of the boundary between title and passage belongs to the
+title, since the model has to end it. View c of the released scripts (candidate titles) needs candidates that a
+data set names.
 """
 
 from __future__ import annotations
@@ -31,20 +32,26 @@ class Views:
     """Writes examples for one corpus.
 
     titles: False leaves titles out of every view (Table 4, "w/o title").
+    prefixes: for each corpus row the tokens of the passage to be written; None takes the first ten words.
+    lowercase: write titles and memorised sentences in lower case, as the paper does.
     """
 
     backbone: Backbone
     corpus: Corpus
     titles: bool = True
+    prefixes: Sequence[int] | None = None
+    lowercase: bool = True
 
-    def memorise(self) -> list[Example]:
-        """One example for every sentence of every passage, lower-cased."""
+    def memorise(self, *, masked: bool = False) -> list[Example]:
+        """One example for every sentence of every passage; with `masked` one more without the words of the title."""
         examples: list[Example] = []
-        for passage in self.corpus:
+        for row, passage in enumerate(self.corpus):
             kept = [s for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
+            if masked:
+                kept += [prompts.without_title_words(s, passage.title) for s in kept]
             if kept:
-                target = [*self._head(passage), self._body(passage)[0]]
-                asked = self.backbone.encode([prompts.question(s.lower()) for s in kept])
+                target = [*self._head(passage), self._body(row)[0]]
+                asked = self.backbone.encode([prompts.question(prompts.cased(s, self.lowercase)) for s in kept])
                 examples += [join([*self._asked(question), *target]) for question in asked]
         return examples
 
@@ -54,13 +61,17 @@ class Views:
 
     def passage(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
         """View b: from the query through title and passage to the answer."""
-        rows = [(q, self.corpus[row]) for q, row in pairs]
-        return [join([*self._question(q), *self._head(p), *self._body(p), *self._answer(q)]) for q, p in rows]
+        return [
+            join([*self._question(q), *self._head(self.corpus[row]), *self._body(row), *self._answer(q)])
+            for q, row in pairs
+        ]
 
     def content(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
         """View e: the title is given; the passage and the answer are written."""
-        rows = [(q, self.corpus[row]) for q, row in pairs]
-        return [join([*self._question(q), *_context(self._head(p)), *self._body(p), *self._answer(q)]) for q, p in rows]
+        return [
+            join([*self._question(q), *_context(self._head(self.corpus[row])), *self._body(row), *self._answer(q)])
+            for q, row in pairs
+        ]
 
     def assess(self, pairs: Sequence[tuple[Query, int]], negatives: Sequence[Sequence[int]]) -> list[Example]:
         """View d: one positive, and one example for each negative row of the pair."""
@@ -68,24 +79,26 @@ class Views:
         for (query, row), others in zip(pairs, negatives, strict=True):
             question = self._question(query)
             for candidate in (row, *others):
-                passage = self.corpus[candidate]
                 verdict = self._answer(query) if candidate == row else self._final(prompts.REJECT)
-                seen = _context([*self._head(passage), *self._body(passage)])
+                seen = _context([*self._head(self.corpus[candidate]), *self._body(candidate)])
                 examples.append(join([*question, *seen, *verdict]))
         return examples
 
     def _head(self, passage: Passage) -> list[Piece]:
-        """Title and boundary, both targets; nothing without titles."""
+        """Title and the end of it as target, the rest of the boundary as context; nothing without titles."""
         if not self.titles:
             return []
-        title = self.backbone.encode_after(prompts.TITLE, [prompts.title_of(passage.title, passage.text)])[0]
-        return [Piece(title, True), Piece(self.backbone.encode([prompts.PASSAGE])[0], True)]
+        name = prompts.title_of(passage.title, passage.text, lowercase=self.lowercase)
+        title = self.backbone.encode_after(prompts.TITLE, [name])[0]
+        end, *rest = self.backbone.encode([prompts.PASSAGE])[0]
+        return [Piece([*title, end], True), Piece(rest, False)]
 
-    def _body(self, passage: Passage) -> list[Piece]:
-        """First ten words (target) and the rest of the passage (context)."""
-        texts = [prompts.passage_of(passage.text), prompts.prefix_of(passage.text)]
-        whole, first = self.backbone.encode_after(prompts.PASSAGE, texts)
-        return [Piece(whole[: len(first)], True), Piece(whole[len(first) :], False)]
+    def _body(self, row: int) -> list[Piece]:
+        """First words (target) and the rest of the passage (context)."""
+        text = self.corpus[row].text
+        whole, first = self.backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(text), prompts.prefix_of(text)])
+        length = len(first) if self.prefixes is None else int(self.prefixes[row])
+        return [Piece(whole[:length], True), Piece(whole[length:], False)]
 
     def _question(self, query: Query) -> list[Piece]:
         return self._asked(self.backbone.encode([prompts.question(query.text)])[0])

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Title:
-    """A title written for the question in `row`; `path` and `state` are where its passages start."""
+    """A title written for the question in `row`; `path` and `state` are where its passages start.
+
+    score: length-normalised log-probability of its tokens and its end. length: its tokens, boundary included.
+    """
 
     row: int
     node: int
@@ -57,10 +60,18 @@ def write_titles(lattice: Lattice, states: torch.Tensor, memory: Memory, beam_si
     if not chosen:
         return []
     rows = np.array([row for row, _ in chosen])
-    last = np.array([[h.tokens[-1]] for _, h in chosen])
-    hidden, slots = lattice.feed(rows, padded_paths([h.path for _, h in chosen]), last)
+    chains = np.array([[h.tokens[-1], *memory.boundary] for _, h in chosen])
+    hidden, slots = lattice.feed(rows, padded_paths([h.path for _, h in chosen]), chains)
+    length = len(memory.boundary)
     return [
-        Title(row, h.node, h.score, len(h.tokens), (*h.path, int(slots[i, 0])), hidden[i, 0])
+        Title(
+            row,
+            memory.trie.walk(memory.boundary, h.node),
+            h.score,
+            len(h.tokens) + length,
+            (*h.path, *slots[i].tolist()),
+            hidden[i, -1],
+        )
         for i, (row, h) in enumerate(chosen)
     ]
 

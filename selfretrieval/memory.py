@@ -21,34 +21,42 @@ class Memory:
     """One sequence a passage, `{title}\\n Related document content: {passage} <eos>`, and their trie.
 
     sequences: tokens of each corpus row. heads: (passages,) length of each title with the boundary behind it.
-    trie: cut where a passage is unique, never inside the head. stops: (nodes,) where a head ends.
+    trie: cut where a passage is unique, never inside the head. stops: (nodes,) where a title ends, that is behind the
+    first token of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's score.
     """
 
     sequences: Ragged
     heads: Int64
     trie: TokenTrie
     stops: Bool
+    boundary: tuple[int, ...]
 
     @classmethod
-    def build(cls, corpus: Corpus, backbone: Backbone, *, titles: bool = True) -> Memory:
+    def build(cls, corpus: Corpus, backbone: Backbone, *, titles: bool = True, lowercase: bool = True) -> Memory:
         """Tokenise a corpus; without `titles` a sequence is the passage alone, its head empty."""
+        boundary = backbone.encode([prompts.PASSAGE])[0] if titles else []
         parts: list[np.ndarray] = []
         lengths: list[int] = []
         heads: list[int] = []
         for rows in _chunks(corpus):
             bodies = backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(text) for _, text in rows])
-            tops = _heads(rows, backbone) if titles else [[] for _ in rows]
+            names = [prompts.title_of(*row, lowercase=lowercase) for row in rows]
+            tops = _heads(names, backbone, boundary) if titles else [[] for _ in rows]
             for head, body in zip(tops, bodies, strict=True):
                 parts.append(np.array([*head, *body, backbone.end], dtype=np.int32))
                 lengths.append(len(parts[-1]))
                 heads.append(len(head))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return cls._over(Ragged(np.concatenate(parts), offsets), np.array(heads, dtype=np.int64))
+        sequences, keep = Ragged(np.concatenate(parts), offsets), np.array(heads, dtype=np.int64)
+        trie = TokenTrie.from_sequences(sequences, cut=True, keep=keep)
+        return cls(sequences, keep, trie, _stops(trie, sequences, keep, boundary), tuple(boundary[1:]))
 
-    @classmethod
-    def _over(cls, sequences: Ragged, heads: Int64) -> Memory:
-        trie = TokenTrie.from_sequences(sequences, cut=True, keep=heads)
-        return cls(sequences, heads, trie, _stops(trie, sequences, heads))
+    def cuts(self) -> Int64:
+        """(passages,) tokens of each passage that must be written, behind its head, until it is unique."""
+        node = np.zeros(len(self.sequences), dtype=np.int64)
+        node[self.trie.items] = np.repeat(np.arange(len(self.trie)), np.diff(self.trie.first_item))
+        depth: Int64 = np.searchsorted(self.trie.depth, node, side="right") - 1 - self.heads
+        return depth
 
     @property
     def nbytes(self) -> int:
@@ -68,6 +76,8 @@ class Memory:
         np.save(folder / "sequences.npy", self.sequences.values)
         np.save(folder / "offsets.npy", self.sequences.offsets)
         np.save(folder / "heads.npy", self.heads)
+        np.save(folder / "stops.npy", self.stops)
+        np.save(folder / "boundary.npy", np.array(self.boundary, dtype=np.int32))
 
     @classmethod
     def open(cls, folder: Path) -> Memory:
@@ -75,9 +85,9 @@ class Memory:
         sequences = Ragged(
             np.load(folder / "sequences.npy", mmap_mode="r"), np.load(folder / "offsets.npy", mmap_mode="r")
         )
-        heads = np.load(folder / "heads.npy")
-        trie = TokenTrie.open(folder)
-        return cls(sequences, heads, trie, _stops(trie, sequences, heads))
+        heads, stops = np.load(folder / "heads.npy"), np.load(folder / "stops.npy")
+        boundary = tuple(np.load(folder / "boundary.npy").tolist())
+        return cls(sequences, heads, TokenTrie.open(folder), stops, boundary)
 
 
 def _chunks(corpus: Corpus) -> Iterable[list[tuple[str, str]]]:
@@ -91,20 +101,18 @@ def _chunks(corpus: Corpus) -> Iterable[list[tuple[str, str]]]:
         yield chunk
 
 
-def _heads(rows: list[tuple[str, str]], backbone: Backbone) -> list[list[int]]:
+def _heads(titles: list[str], backbone: Backbone, boundary: list[int]) -> list[list[int]]:
     """Encode titles in context and put the boundary to the passage behind each."""
-    boundary = backbone.encode([prompts.PASSAGE])[0]
-    titles = backbone.encode_after(prompts.TITLE, [prompts.title_of(*row) for row in rows])
-    return [[*title, *boundary] for title in titles]
+    return [[*title, *boundary] for title in backbone.encode_after(prompts.TITLE, titles)]
 
 
-def _stops(trie: TokenTrie, sequences: Ragged, heads: Int64) -> Bool:
-    """Mark the nodes at which a title and its boundary are complete."""
+def _stops(trie: TokenTrie, sequences: Ragged, heads: Int64, boundary: list[int]) -> Bool:
+    """Mark the nodes behind the first boundary token of each title."""
     stops = np.zeros(len(trie), dtype=np.bool_)
     seen: set[bytes] = set()
     for row, length in enumerate(heads.tolist()):
-        head = sequences[row][:length]
-        if length and head.tobytes() not in seen:
-            seen.add(head.tobytes())
-            stops[trie.walk(head.tolist())] = True
+        title = sequences[row][: length - len(boundary) + 1]
+        if length and title.tobytes() not in seen:
+            seen.add(title.tobytes())
+            stops[trie.walk(title.tolist())] = True
     return stops

@@ -29,10 +29,29 @@ def question(query: str) -> str:
     return QUESTION.format(query=" ".join(query.split()))
 
 
-def title_of(title: str, text: str) -> str:
-    """Return the title as the model writes it: lower-cased, one leading space; without one, the opening words."""
-    words = title.lower().split() or text.lower().split()[:UNTITLED_WORDS]
-    return " " + " ".join(words)
+def title_of(title: str, text: str, *, lowercase: bool = True) -> str:
+    """Return the title as the model writes it: one leading space, lower-cased; without one, the opening words."""
+    words = title.split() or text.split()[:UNTITLED_WORDS]
+    return " " + cased(" ".join(words), lowercase)
+
+
+def cased(text: str, lowercase: bool) -> str:
+    """Lower-case a title or a sentence to memorise, as the paper does, or leave it as it is."""
+    return text.lower() if lowercase else text
+
+
+def without_title_words(sentence: str, title: str) -> str:
+    """Drop the words of a sentence that stand in the title, so that it cannot simply be copied.
+
+    >>> without_title_words("Ada Lovelace was an English mathematician.", "Ada Lovelace")
+    'was an English mathematician.'
+    """
+    banned = {_bare(word) for word in title.split()}
+    return " ".join(word for word in sentence.split() if _bare(word) not in banned)
+
+
+def _bare(word: str) -> str:
+    return word.strip(".,;:!?()[]'\"").casefold()
 
 
 def passage_of(text: str) -> str:

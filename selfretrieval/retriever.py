@@ -68,6 +68,16 @@ class SelfRetrievalSettings(BaseModel):
     """mean: exp of the mean token log-probability of the refusal (the paper). first: its first token alone."""
     negatives: int = Field(2, ge=0)
     """Negative passages for each supervised pair; the paper takes up to 5."""
+    prefix: Literal["ten words", "until unique"] = "ten words"
+    """What of a passage is learned by heart: its first ten words (the paper), or as many tokens as tell it from the
+    others of its title (an addition: search needs no more, and the tokens buy more sentences)."""
+    curriculum: Literal["staged", "mixed"] = "staged"
+    """staged: all of stage 1, then stage 2 (the paper). mixed: all views in one random order (an addition)."""
+    lowercase: bool = True
+    """Lower-case titles and memorised sentences (the paper). False keeps their case: what a small backbone knows of
+    "John Steinbeck" it does not know of "john steinbeck"."""
+    masked_sentences: bool = False
+    """Also memorise each sentence without the words of its title, which else can be copied (an addition)."""
     shares: Shares = Shares()
     training: TrainingSettings = TrainingSettings()
     trim_vocabulary: bool = True
@@ -113,16 +123,17 @@ class SelfRetriever:
         settings = self.settings
         backbone = load(settings.backbone)
         progress.phase("tokenise and build the trie")
-        memory = Memory.build(corpus, backbone, titles=settings.titles)
+        memory = Memory.build(corpus, backbone, titles=settings.titles, lowercase=settings.lowercase)
         if settings.trim_vocabulary:
             texts = [q.text for q in train.queries] + [a for q in train.queries for a in q.answers]
             backbone = backbone.restricted(memory.vocabulary(backbone, texts))
-        examples = self._examples(Views(backbone, corpus, settings.titles), train)
+        prefixes = memory.cuts().tolist() if settings.prefix == "until unique" else None
+        examples = self._examples(Views(backbone, corpus, settings.titles, prefixes, settings.lowercase), train)
         self._summary = train_backbone(backbone, examples, settings.training, seed=self.seed, progress=progress)
         self._parts = _Parts(backbone.astype(settings.dtype), memory, corpus)
 
     def _examples(self, views: Views, split: Split) -> list[Example]:
-        """Spend the token budget: stage 1 first, then stage 2 in random order."""
+        """Spend the token budget on the views, in the order the curriculum asks for."""
         settings, rng = self.settings, random.Random(self.seed)
         pairs = supervised_pairs(split, views.corpus)
         relevant = {
@@ -130,7 +141,7 @@ class SelfRetriever:
             for qid, grades in split.qrels.items()
         }
         pools: dict[str, list[Example]] = {
-            "memorise": views.memorise() if settings.indexing else [],
+            "memorise": views.memorise(masked=settings.masked_sentences) if settings.indexing else [],
             "title": views.title(pairs) if settings.titles else [],
             "passage": views.passage(pairs),
             "content": views.content(pairs) if settings.titles else [],
@@ -146,9 +157,12 @@ class SelfRetriever:
             name: spend(pools[name], int(settings.training.tokens * share / total), rng)
             for name, share in shares.items()
         }
-        second = [e for name in drawn if name != "memorise" for e in drawn[name]]
+        first = drawn.pop("memorise", [])
+        second = [e for examples in drawn.values() for e in examples]
+        if settings.curriculum == "mixed":
+            first, second = [], [*first, *second]
         rng.shuffle(second)
-        return [*drawn.get("memorise", []), *second]
+        return [*first, *second]
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Answer each query with at most `k` hits, at most title_beams x passage_beams of them."""

@@ -1,0 +1,127 @@
+"""Strings, scores and training views of Self-Retrieval, by hand-computed values."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from harness.lm.backbone import Backbone, load
+from harness.lm.examples import Example, supervised_pairs
+from harness.types import Corpus, Passage, Query, Split
+from selfretrieval import prompts, score
+from selfretrieval.examples import Views, draw_negatives
+from selfretrieval.memory import Memory
+from tests.lm_models import tiny_folder
+
+CORPUS = Corpus.from_passages(
+    [
+        Passage("a.0", "Old Rome", "Old Rome is the capital of all Italy. It is very old.", "a"),
+        Passage("a.1", "Old Rome", "It lies on the Tiber.", "a"),
+        Passage("b.0", "Oslo", "Oslo is cold in winter, and the capital of Norway.", "b"),
+        Passage("c.0", "Bern", "Bern is the seat of government.", "c"),
+    ]
+)
+QUERY = Query("q", "Capital of Italy?", ("Rome",))
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return load(tiny_folder(tmp_path_factory.mktemp("tiny")))
+
+
+def shown(backbone: Backbone, example: Example) -> str:
+    """Write an example as text with its targets between stars."""
+    text, at = "", 0
+    for start, end in example.spans:
+        text += backbone.decode(example.tokens[at:start]) + "*" + backbone.decode(example.tokens[start:end]) + "*"
+        at = end
+    return text + backbone.decode(example.tokens[at:])
+
+
+def test_views_show_and_ask_what_the_paper_does(backbone: Backbone) -> None:
+    views, pairs = Views(backbone, CORPUS), [(QUERY, 0)]
+    asked = "Question: Capital of Italy?\n\n Related document title:"
+    first = " Old Rome is the capital of all Italy. It is"
+    answer = "\n\n Final answer:* Rome<end>*"
+    assert shown(backbone, views.title(pairs)[0]) == f"{asked}* old rome\n* Related document content:"
+    assert (
+        shown(backbone, views.passage(pairs)[0])
+        == f"{asked}* old rome\n* Related document content:*{first}* very old.{answer}"
+    )
+    assert (
+        shown(backbone, views.content(pairs)[0])
+        == f"{asked} old rome\n Related document content:*{first}* very old.{answer}"
+    )
+    positive, negative = views.assess(pairs, [[2]])
+    assert shown(backbone, positive) == f"{asked} old rome\n Related document content:{first} very old.{answer}"
+    assert shown(backbone, negative) == (
+        f"{asked} oslo\n Related document content: Oslo is cold in winter, and the capital of Norway."
+        "\n\n Final answer:* cannot extract answer<end>*"
+    )
+
+
+def test_memorised_sentences_have_six_to_forty_nine_words_and_lower_case(backbone: Backbone) -> None:
+    told = [shown(backbone, e) for e in Views(backbone, CORPUS).memorise()]
+    assert [t.split("\n")[0] for t in told] == [
+        "Question: old rome is the capital of all italy.",
+        "Question: oslo is cold in winter, and the capital of norway.",
+        "Question: bern is the seat of government.",
+    ]
+    assert told[0].endswith("* old rome\n* Related document content:* Old Rome is the capital of all Italy. It is*")
+    masked = [shown(backbone, e) for e in Views(backbone, CORPUS, lowercase=False).memorise(masked=True)]
+    assert any(t.startswith("Question: is the capital of all Italy.\n") for t in masked)
+
+
+def test_prefixes_until_unique_ask_only_for_what_tells_passages_apart(backbone: Backbone) -> None:
+    memory = Memory.build(CORPUS, backbone)
+    assert memory.cuts().tolist() == [2, 2, 0, 0]  # " O" against " I"; titles with one passage need nothing
+    views = Views(backbone, CORPUS, prefixes=memory.cuts().tolist())
+    assert "content:* O*ld Rome" in shown(backbone, views.passage([(QUERY, 0)])[0])
+
+
+def test_a_data_set_without_answers_gets_an_answer_phrase(backbone: Backbone) -> None:
+    (example,) = Views(backbone, CORPUS).passage([(Query("q", "cold town"), 2)])
+    assert shown(backbone, example).endswith("Final answer:* can answer the query<end>*")
+
+
+def test_scores_by_hand() -> None:
+    e = math.exp
+    a, b = e(e(-1.0) / 0.4), e(e(-2.0) / 0.4)
+    assert score.title_scores([-1.0, -2.0]).tolist() == pytest.approx([a / (a + b), b / (a + b)])
+    x, y, z = e(0.9 / 0.4), e(0.5 / 0.4), e(0.1 / 0.4)
+    total = x + y + z
+    assert score.passage_scores([0.9, 0.5, 0.1], [0, 0, 1]).tolist() == pytest.approx([x / total, y / total, z / total])
+    assert score.passage_scores([0.9, 0.5, 0.1], [0, 0, 1], per_title=True).tolist() == pytest.approx(
+        [x / (x + y), y / (x + y), 1.0]
+    )
+
+
+def test_negatives_are_never_relevant_and_come_from_both_kinds_of_documents() -> None:
+    drawn = [draw_negatives([(QUERY, 0)], CORPUS, {"q": {0}}, 2, random.Random(seed))[0] for seed in range(20)]
+    assert all(0 not in rows and len(rows) == 2 for rows in drawn)
+    assert all(1 in rows for rows in drawn)  # the other passage of the gold document
+    assert {2, 3} <= {row for rows in drawn for row in rows}
+    blocked = draw_negatives([(QUERY, 0)], CORPUS, {"q": {0, 1}}, 2, random.Random(0))[0]
+    assert set(blocked) == {2, 3}
+
+
+def test_pairs_take_the_highest_grade() -> None:
+    split = Split("train", (QUERY,), {"q": {"a.0": 2, "a.1": 1, "b.0": 0}})
+    assert supervised_pairs(split, CORPUS) == [(QUERY, 0)]
+
+
+def test_title_words_are_dropped_whole() -> None:
+    assert prompts.without_title_words("Rome (old) and Romeo.", "Old Rome") == "and Romeo."
+    assert prompts.title_of("", "Seven words are more than the six.") == " seven words are more than the"
+
+
+def test_saved_memory_is_the_same(backbone: Backbone, tmp_path: Path) -> None:
+    memory = Memory.build(CORPUS, backbone)
+    memory.save(tmp_path)
+    back = Memory.open(tmp_path)
+    assert back.stops.tolist() == memory.stops.tolist()
+    assert back.boundary == memory.boundary
+    assert back.sequences.values.tolist() == memory.sequences.values.tolist()
