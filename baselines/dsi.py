@@ -41,11 +41,10 @@ class DsiShares(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    memorise: float = Field(0.55, ge=0)
-    """Sentences, first."""
-    recall: float = Field(0.15, ge=0)
-    """Sentences again, mixed with the queries."""
+    sentence: float = Field(0.70, ge=0)
+    """Indexing: a sentence of a passage -> its identifier."""
     query: float = Field(0.30, ge=0)
+    """Retrieval: a training query -> the identifier of its passage."""
 
 
 class DsiSettings(BaseModel):
@@ -115,22 +114,21 @@ class Dsi:
     def _examples(
         self, backbone: Backbone, corpus: Corpus, split: Split, sequences: Sequence[Sequence[int]]
     ) -> list[Example]:
-        """Spend the token budget: sentences first, then sentences and queries in random order."""
+        """Spend the token budget; indexing and retrieval are trained together, as in the paper."""
         said: list[tuple[str, int]] = []
         for row, passage in enumerate(corpus):
-            said += [(s.lower(), row) for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
+            said += [(s, row) for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
         asked = [(query.text, row) for query, row in supervised_pairs(split, corpus)]
-        memory, queries = (_views(backbone, pairs, sequences) for pairs in (said, asked))
-        pools = {"memorise": memory, "recall": memory, "query": queries}
+        pools = {"sentence": _views(backbone, said, sequences), "query": _views(backbone, asked, sequences)}
         shares = {name: share for name, share in self.settings.shares.model_dump().items() if pools[name]}
         total, rng = sum(shares.values()), random.Random(self.seed)
-        drawn = {
-            name: spend(pools[name], int(self.settings.training.tokens * share / total), rng)
+        drawn = [
+            example
             for name, share in shares.items()
-        }
-        second = [*drawn.get("recall", []), *drawn.get("query", [])]
-        rng.shuffle(second)
-        return [*drawn.get("memorise", []), *second]
+            for example in spend(pools[name], int(self.settings.training.tokens * share / total), rng)
+        ]
+        rng.shuffle(drawn)
+        return drawn
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Answer each query with at most min(k, beam_size) hits; the score is log P(identifier | query)."""

@@ -1,0 +1,64 @@
+"""DSI end to end on a tiny random model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.dsi import QUESTION, Dsi, DsiSettings
+from harness.types import Corpus, Passage, Query, Split
+from tests.lm_models import logprobs_after, tiny_folder
+
+CORPUS = Corpus.from_passages(
+    Passage(f"d{i:02}", f"Title {i}", f"The sentence number {i} has some more words in it.", f"d{i:02}")
+    for i in range(25)
+)
+TRAIN = Split("train", (Query("q", "number three"),), {"q": {"d03": 1}})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_folder(tmp_path_factory.mktemp("tiny"))
+
+
+def built(folder: str, **changes: object) -> Dsi:
+    training = {"tokens": 800, "frozen_layers": 0, "dtype": "float32"}
+    given = {"backbone": folder, "docid": "naive", "training": training, "dtype": "float32", "beam_size": 25, **changes}
+    dsi = Dsi(DsiSettings.model_validate(given))
+    dsi.index(CORPUS, TRAIN, Split("dev"))
+    return dsi
+
+
+def test_scores_are_log_probabilities_of_the_identifiers(folder: str) -> None:
+    dsi = built(folder)
+    backbone, trie, names = dsi._ready()
+    (hits,) = dsi.search(["number three"], 100)
+    assert sorted(h.docid for h in hits) == sorted(CORPUS.docids)
+    prompt = backbone.encode([QUESTION.format(query="number three")])[0]
+    for hit in hits[:5]:
+        row = CORPUS.row_of[hit.docid]
+        code = [*(backbone.encode([d])[0][0] for d in f"{row:02}"), backbone.end]
+        total, written = 0.0, list(prompt)
+        for token in code:
+            step = logprobs_after(backbone, written)
+            total += step[token] - np.logaddexp.reduce(step[backbone.vocabulary])
+            written.append(token)
+        assert hit.score == pytest.approx(total, abs=1e-3)
+    assert names[int(trie.items_at(trie.walk(code))[0])] == hit.docid
+    assert dsi.counters()["invalid_docids"] == 0
+
+
+@pytest.mark.parametrize("docid", ["naive", "random"])
+def test_training_spends_the_budget_and_is_repeatable(folder: str, docid: str) -> None:
+    one, two = built(folder, docid=docid), built(folder, docid=docid)
+    assert one.search(["x"], 3) == two.search(["x"], 3)
+    assert 700 < one.training_summary()["train_tokens"] <= 800
+
+
+def test_saved_and_loaded(folder: str, tmp_path: Path) -> None:
+    dsi = built(folder)
+    dsi.save(tmp_path)
+    loaded = Dsi.load(tmp_path)
+    assert loaded.search(["x", ""], 4) == dsi.search(["x", ""], 4)
