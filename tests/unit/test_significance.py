@@ -109,11 +109,17 @@ def per_system(**means: float) -> dict[str, dict[str, dict[str, float]]]:
     return {s: {"Success@1": {f"q{n}": float(n < mean * 20) for n in range(20)}} for s, mean in means.items()}
 
 
-def test_every_system_is_compared_with_the_best_baseline() -> None:
+def test_baselines_meet_the_best_one_and_self_retrieval_meets_them_all() -> None:
     values = per_system(oracle=1.0, sr=0.9, bm25=0.3, dense=0.6, dsi=0.2)
     rows = compare(values, FAMILIES, dataset="d", split="test", seed=3)
-    assert [(r["system"], r["baseline"]) for r in rows] == [("sr", "dense"), ("bm25", "dense"), ("dsi", "dense")]
-    assert rows[0] == {
+    assert [(r["system"], r["baseline"]) for r in rows] == [
+        ("sr", "bm25"),
+        ("sr", "dense"),
+        ("sr", "dsi"),
+        ("bm25", "dense"),
+        ("dsi", "dense"),
+    ]
+    assert rows[1] == {
         "dataset": "d",
         "split": "test",
         "seed": 3,
@@ -125,8 +131,9 @@ def test_every_system_is_compared_with_the_best_baseline() -> None:
         "p_holm": pytest.approx(2 * 2 / 2**6),
         "n": 20,
     }
-    assert [r["difference"] for r in rows[1:]] == pytest.approx([-0.3, -0.4])
-    assert [r["p_holm"] for r in rows[1:]] == pytest.approx([2 * 2 / 2**6, 3 * 2 / 2**8])
+    assert [r["difference"] for r in rows] == pytest.approx([0.6, 0.3, 0.7, -0.3, -0.4])
+    holm_factors = [4 * 2 / 2**12, 2 * 2 / 2**6, 5 * 2 / 2**14, 2 * 2 / 2**6, 3 * 2 / 2**8]
+    assert [r["p_holm"] for r in rows] == pytest.approx(holm_factors)
 
 
 def test_each_measure_has_its_own_baseline_and_holm_runs_over_all() -> None:
