@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -52,8 +53,11 @@ class Counter:
         raise AssertionError("rows belong to the caller")
 
 
-def allocate_and_free(megabytes: int) -> None:
-    np.ones(megabytes * MB // 8)
+def allocate_and_free(megabytes: int, keep_s: float = 0.0) -> None:
+    """Touch fresh pages: an allocator may hand out memory that the process already holds."""
+    with mmap.mmap(-1, megabytes * MB) as block:
+        np.frombuffer(block, np.uint8)[:] = 1
+        time.sleep(keep_s)
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux keeps a peak that can be set back")
@@ -73,9 +77,7 @@ def test_sampling_sees_a_peak_that_stays_and_can_be_used_again(tmp_path: Path) -
     for _ in range(2):
         base = rss_bytes()
         with peak:
-            block = np.ones(100 * MB // 8)
-            time.sleep(0.15)
-            del block
+            allocate_and_free(100, keep_s=0.15)
         assert peak.source == "sampled"
         assert base + 90 * MB < peak.peak_bytes < base + 160 * MB
 
