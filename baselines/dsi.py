@@ -32,7 +32,8 @@ from harness.retriever import Footprint, System
 from harness.types import Corpus, Hit, Split
 
 NAME = "dsi"
-QUESTION = "Question: {query}\n\n Document identifier:"
+QUESTION = "Question: {query}"
+IDENTIFIER = "\n\n Document identifier:"
 MIN_WORDS, MAX_WORDS = 5, 50
 
 
@@ -119,8 +120,12 @@ class Dsi:
         for row, passage in enumerate(corpus):
             said += [(s, row) for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
         asked = [(query.text, row) for query, row in supervised_pairs(split, corpus)]
-        pools = {"sentence": _views(backbone, said, sequences), "query": _views(backbone, asked, sequences)}
-        shares = {name: share for name, share in self.settings.shares.model_dump().items() if pools[name]}
+        longest = self.settings.query_tokens
+        pools = {
+            "sentence": _views(backbone, said, sequences, longest),
+            "query": _views(backbone, asked, sequences, longest),
+        }
+        shares = {n: share for n, share in self.settings.shares.model_dump().items() if share > 0 and pools[n]}
         total, rng = sum(shares.values()), random.Random(self.seed)
         drawn = [
             example
@@ -133,7 +138,7 @@ class Dsi:
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Answer each query with at most min(k, beam_size) hits; the score is log P(identifier | query)."""
         backbone, trie, _ = self._ready()
-        prompts = [ids[-self.settings.query_tokens :] for ids in backbone.encode([_prompt(q) for q in queries])]
+        prompts = _prompts(backbone, queries, self.settings.query_tokens)
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         self._counters = {"queries": len(queries), "model_calls": 0, "invalid_docids": 0, "dead_beams": 0}
         answers: list[list[Hit]] = [[] for _ in queries]
@@ -192,13 +197,18 @@ class Dsi:
         return self._parts
 
 
-def _prompt(query: str) -> str:
-    return QUESTION.format(query=" ".join(query.split()))
+def _prompts(backbone: Backbone, queries: Sequence[str], query_tokens: int) -> list[list[int]]:
+    """Encode queries, cut after `query_tokens`, with the cue for an identifier behind them."""
+    cue = backbone.encode([IDENTIFIER])[0]
+    asked = backbone.encode([QUESTION.format(query=" ".join(query.split())) for query in queries])
+    return [[*ids[:query_tokens], *cue] for ids in asked]
 
 
-def _views(backbone: Backbone, pairs: Sequence[tuple[str, int]], sequences: Sequence[Sequence[int]]) -> list[Example]:
+def _views(
+    backbone: Backbone, pairs: Sequence[tuple[str, int]], sequences: Sequence[Sequence[int]], query_tokens: int
+) -> list[Example]:
     """Turn (text, row) pairs into text -> *identifier*."""
-    prompts = backbone.encode([_prompt(text) for text, _ in pairs])
+    prompts = _prompts(backbone, [text for text, _ in pairs], query_tokens)
     return [
         join([Piece(prompt, False), Piece(sequences[row], True)])
         for prompt, (_, row) in zip(prompts, pairs, strict=True)

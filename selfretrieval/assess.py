@@ -1,8 +1,8 @@
 r"""Self-assessment (section 3.3, Tang et al. 2024): would the model answer from this passage, or refuse?
 
 p_reject = exp(mean log-probability of the tokens of " cannot extract answer") behind `... {passage}\n\n Final answer:`.
-The mean is squashed towards 1, since the last tokens are certain once the first is written; the log-odds of the
-first token alone are kept beside it.
+The mean is squashed towards 1, since the last tokens are certain once the first is written; the probability of the
+first token alone is kept beside it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from selfretrieval.memory import Memory
 if TYPE_CHECKING:
     import torch
 
-CHUNK_TOKENS = 4096
-"""Tokens judged in one forward pass, padding included."""
+CHUNK_TOKENS = 8192
+"""Tokens judged in one forward pass, padding and the cached tokens before them included: bounds the memory."""
 
 
 class Assessment(NamedTuple):
@@ -39,7 +39,9 @@ def assess(lattice: Lattice, candidates: Sequence[Candidate], memory: Memory) ->
     refusal = backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]
     chains = [[*_unread(c, memory), *cue, *refusal[:-1]] for c in candidates]
     verdicts: list[Assessment | None] = [None] * len(candidates)
-    for chunk in _chunks([len(c) for c in chains]):
+    for chunk in _chunks(
+        [lattice.prompt_width + len(c.path) + len(x) for c, x in zip(candidates, chains, strict=True)]
+    ):
         fork = lattice.fork(
             np.array([candidates[i].row for i in chunk]), padded_paths([candidates[i].path for i in chunk])
         )

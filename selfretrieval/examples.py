@@ -34,6 +34,7 @@ class Views:
     titles: False leaves titles out of every view (Table 4, "w/o title").
     prefixes: for each corpus row the tokens of the passage to be written; None takes the first ten words.
     lowercase: write titles and memorised sentences in lower case, as the paper does.
+    query_tokens, passage_tokens: a longer query or passage is cut there.
     """
 
     backbone: Backbone
@@ -41,6 +42,8 @@ class Views:
     titles: bool = True
     prefixes: Sequence[int] | None = None
     lowercase: bool = True
+    query_tokens: int = 512
+    passage_tokens: int = 512
 
     def memorise(self, *, masked: bool = False) -> list[Example]:
         """One example for every sentence of every passage; with `masked` one more without the words of the title."""
@@ -48,7 +51,8 @@ class Views:
         for row, passage in enumerate(self.corpus):
             kept = [s for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
             if masked:
-                kept += [prompts.without_title_words(s, passage.title) for s in kept]
+                bare = [prompts.without_title_words(s, passage.title) for s in kept]
+                kept += [b for b, s in zip(bare, kept, strict=True) if MIN_WORDS < len(b.split()) < len(s.split())]
             if kept:
                 target = [*self._head(passage), self._body(row)[0]]
                 asked = self.backbone.encode([prompts.question(prompts.cased(s, self.lowercase)) for s in kept])
@@ -97,18 +101,20 @@ class Views:
         """First words (target) and the rest of the passage (context)."""
         text = self.corpus[row].text
         whole, first = self.backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(text), prompts.prefix_of(text)])
-        length = len(first) if self.prefixes is None else int(self.prefixes[row])
-        return [Piece(whole[:length], True), Piece(whole[length:], False)]
+        if self.prefixes is None:
+            return [Piece(whole[: len(first)], True), Piece(whole[len(first) : self.passage_tokens], False)]
+        whole, length = [*whole[: self.passage_tokens], self.backbone.end], int(self.prefixes[row])
+        return [Piece(whole[:length], True), Piece(whole[length:-1], False)]  # <eos> is written only to end a prefix
 
     def _question(self, query: Query) -> list[Piece]:
         return self._asked(self.backbone.encode([prompts.question(query.text)])[0])
 
     def _asked(self, question: Sequence[int]) -> list[Piece]:
         cue = prompts.TITLE if self.titles else prompts.PASSAGE
-        return [Piece(question, False), Piece(self.backbone.encode([cue])[0], False)]
+        return [Piece(question[: self.query_tokens], False), Piece(self.backbone.encode([cue])[0], False)]
 
     def _answer(self, query: Query) -> list[Piece]:
-        return self._final(" " + query.answers[0] if query.answers else prompts.ACCEPT)
+        return self._final(prompts.answer_of(query.answers[0]) if query.answers else prompts.ACCEPT)
 
     def _final(self, verdict: str) -> list[Piece]:
         cue = Piece(self.backbone.encode([prompts.ANSWER])[0], False)
@@ -125,7 +131,7 @@ def draw_negatives(
     """Draw up to `count` non-relevant rows for each pair: of the gold document first, then of other documents.
 
     A passage of the gold document counts as negative only if it is not relevant and does not hold an answer string.
-    At most half come from the gold document, so that both kinds are seen.
+    At most half come from the gold document, so that both kinds are seen. A copy of the gold passage is none.
     """
     documents = corpus.table.column("document").to_pylist()
     texts = corpus.table.column("text")
@@ -135,17 +141,22 @@ def draw_negatives(
     drawn: list[list[int]] = []
     for query, row in pairs:
         taken = relevant.get(query.qid, set()) | {row}
-        near = [r for r in members[documents[row]] if r not in taken and not _answers(query, texts[r].as_py())]
-        chosen = rng.sample(near, min(len(near), (count + 1) // 2))
-        candidates = (rng.randrange(len(corpus)) for _ in range(20 * count))
-        for other in candidates:
+        gold = texts[row].as_py()
+        near = [
+            r
+            for r in members[documents[row]]
+            if r not in taken and texts[r].as_py() != gold and not _answers(query, texts[r].as_py())
+        ]
+        chosen = rng.sample(near, min(len(near), count // 2))
+        for other in (rng.randrange(len(corpus)) for _ in range(20 * count)):
             if len(chosen) >= count:
                 break
-            if other not in taken and other not in chosen:
+            elsewhere = documents[other] != documents[row] and texts[other].as_py() != gold
+            if elsewhere and other not in taken and other not in chosen:
                 chosen.append(other)
         drawn.append(chosen)
     return drawn
 
 
 def _answers(query: Query, text: str) -> bool:
-    return any(answer.casefold() in text.casefold() for answer in query.answers)
+    return any(answer.strip() and answer.casefold() in text.casefold() for answer in query.answers)

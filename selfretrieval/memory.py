@@ -32,8 +32,19 @@ class Memory:
     boundary: tuple[int, ...]
 
     @classmethod
-    def build(cls, corpus: Corpus, backbone: Backbone, *, titles: bool = True, lowercase: bool = True) -> Memory:
-        """Tokenise a corpus; without `titles` a sequence is the passage alone, its head empty."""
+    def build(
+        cls,
+        corpus: Corpus,
+        backbone: Backbone,
+        *,
+        titles: bool = True,
+        lowercase: bool = True,
+        passage_tokens: int = 512,
+    ) -> Memory:
+        """Tokenise a corpus; without `titles` a sequence is the passage alone, its head empty.
+
+        A passage is cut after `passage_tokens`; passages that differ only behind the cut count as identical.
+        """
         boundary = backbone.encode([prompts.PASSAGE])[0] if titles else []
         parts: list[np.ndarray] = []
         lengths: list[int] = []
@@ -43,7 +54,7 @@ class Memory:
             names = [prompts.title_of(*row, lowercase=lowercase) for row in rows]
             tops = _heads(names, backbone, boundary) if titles else [[] for _ in rows]
             for head, body in zip(tops, bodies, strict=True):
-                parts.append(np.array([*head, *body, backbone.end], dtype=np.int32))
+                parts.append(np.array([*head, *body[:passage_tokens], backbone.end], dtype=np.int32))
                 lengths.append(len(parts[-1]))
                 heads.append(len(head))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -63,11 +74,11 @@ class Memory:
         """Bytes of the trie and of the passages it stands for."""
         return self.trie.nbytes + self.stops.nbytes + self.sequences.values.nbytes + self.sequences.offsets.nbytes
 
-    def vocabulary(self, backbone: Backbone, extra: Iterable[str] = ()) -> np.ndarray:
-        """List the tokens the model may have to write: the corpus, the fixed strings and `extra` ones."""
-        texts = [*prompts.all_strings(), *extra]
-        more = [t for ids in backbone.encode(texts) for t in ids]
-        more += [t for ids in backbone.encode_after(prompts.ANSWER, [prompts.REJECT, prompts.ACCEPT]) for t in ids]
+    def vocabulary(self, backbone: Backbone, answers: Iterable[str] = ()) -> np.ndarray:
+        """List the tokens the model may have to write: the corpus, the fixed strings and the `answers`."""
+        spoken = [prompts.REJECT, prompts.ACCEPT, *(prompts.answer_of(answer) for answer in answers)]
+        ids = [*backbone.encode(prompts.all_strings()), *backbone.encode_after(prompts.ANSWER, spoken)]
+        more = [token for text in ids for token in text]
         return np.unique(np.concatenate([self.sequences.values, np.array([*more, backbone.end], dtype=np.int32)]))
 
     def save(self, folder: Path) -> None:

@@ -21,7 +21,7 @@ PREFIX_WORDS = 10
 """Words of a passage the model learns to write (section 3.1)."""
 
 UNTITLED_WORDS = 6
-"""Opening words that serve as title where a document has none; the paper generates one (MS MARCO)."""
+"""Opening words of a passage that serve as its title where it has none; the paper generates one (MS MARCO)."""
 
 
 def question(query: str) -> str:
@@ -41,7 +41,7 @@ def cased(text: str, lowercase: bool) -> str:
 
 
 def without_title_words(sentence: str, title: str) -> str:
-    """Drop the words of a sentence that stand in the title, so that it cannot simply be copied.
+    """Drop the words of a sentence that stand in the title, so that it cannot be copied whole.
 
     >>> without_title_words("Ada Lovelace was an English mathematician.", "Ada Lovelace")
     'was an English mathematician.'
@@ -51,12 +51,17 @@ def without_title_words(sentence: str, title: str) -> str:
 
 
 def _bare(word: str) -> str:
-    return word.strip(".,;:!?()[]'\"").casefold()
+    return word.strip(".,;:!?()[]'\"").casefold().removesuffix("'s")
 
 
 def passage_of(text: str) -> str:
     """Return the passage as the model writes it: one leading space, white space squeezed."""
     return " " + " ".join(text.split())
+
+
+def answer_of(answer: str) -> str:
+    """Return an answer as the model writes it: one leading space, white space squeezed."""
+    return " " + " ".join(answer.split())
 
 
 def prefix_of(text: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import DataError, RunFolderError
@@ -57,7 +56,7 @@ class SelfRetrievalSettings(BaseModel):
     titles: bool = True
     """Write a title before the passage; False writes passages directly."""
     assessment: bool = True
-    """Judge passages by self-assessment; False ranks them by their own generation probability."""
+    """Judge passages by self-assessment; False ranks titles alone, and by generation probability under a title."""
     title_beams: int = Field(5, ge=1)
     passage_beams: int = Field(10, ge=1)
     tau: float = Field(score.TAU, gt=0)
@@ -88,6 +87,8 @@ class SelfRetrievalSettings(BaseModel):
     """Questions searched together."""
     query_tokens: int = Field(512, ge=8)
     """A longer question is cut after so many tokens."""
+    passage_tokens: int = Field(512, ge=16)
+    """A longer passage is cut after so many tokens."""
 
 
 class Judged(NamedTuple):
@@ -123,12 +124,26 @@ class SelfRetriever:
         settings = self.settings
         backbone = load(settings.backbone)
         progress.phase("tokenise and build the trie")
-        memory = Memory.build(corpus, backbone, titles=settings.titles, lowercase=settings.lowercase)
-        if settings.trim_vocabulary:
-            texts = [q.text for q in train.queries] + [a for q in train.queries for a in q.answers]
-            backbone = backbone.restricted(memory.vocabulary(backbone, texts))
+        memory = Memory.build(
+            corpus,
+            backbone,
+            titles=settings.titles,
+            lowercase=settings.lowercase,
+            passage_tokens=settings.passage_tokens,
+        )
+        answers = [answer for query in train.queries for answer in query.answers]
+        backbone = backbone.restricted(memory.vocabulary(backbone, answers) if settings.trim_vocabulary else None)
         prefixes = memory.cuts().tolist() if settings.prefix == "until unique" else None
-        examples = self._examples(Views(backbone, corpus, settings.titles, prefixes, settings.lowercase), train)
+        views = Views(
+            backbone,
+            corpus,
+            settings.titles,
+            prefixes,
+            settings.lowercase,
+            settings.query_tokens,
+            settings.passage_tokens,
+        )
+        examples = self._examples(views, train)
         self._summary = train_backbone(backbone, examples, settings.training, seed=self.seed, progress=progress)
         self._parts = _Parts(backbone.astype(settings.dtype), memory, corpus)
 
@@ -151,7 +166,7 @@ class SelfRetriever:
             pools["assess"] = views.assess(
                 pairs, draw_negatives(pairs, views.corpus, relevant, settings.negatives, rng)
             )
-        shares = {name: share for name, share in settings.shares.model_dump().items() if pools.get(name)}
+        shares = {n: share for n, share in settings.shares.model_dump().items() if share > 0 and pools.get(n)}
         total = sum(shares.values())
         drawn = {
             name: spend(pools[name], int(settings.training.tokens * share / total), rng)
@@ -165,7 +180,7 @@ class SelfRetriever:
         return [*first, *second]
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """Answer each query with at most `k` hits, at most title_beams x passage_beams of them."""
+        """Answer each query with at most `k` hits: title_beams x passage_beams passages and all their copies."""
         corpus = self._ready().corpus
         found = self.explain(queries)
         return [ranked(self._hits(judged, corpus), k) for judged in found]
@@ -211,13 +226,12 @@ class SelfRetriever:
         """Combine the scores of one question: S = S_T * S_P."""
         settings = self.settings
         title_scores = score.title_scores([t.score for t in titles], settings.tau)
-        accepted = [
-            float(np.exp(c.score)) if v is None else 1 - getattr(v, _PROBABILITY[settings.assessment_score])
-            for c, v in candidates
-        ]
-        passage_scores = score.passage_scores(
-            accepted, [c.title for c, _ in candidates], settings.delta, per_title=settings.softmax_per_title
-        )
+        under = [c.title for c, _ in candidates]
+        if settings.assessment:
+            accepted = [1 - getattr(v, _PROBABILITY[settings.assessment_score]) for _, v in candidates]
+            passage_scores = score.passage_scores(accepted, under, settings.delta, per_title=settings.softmax_per_title)
+        else:
+            passage_scores = score.generation_scores([c.score for c, _ in candidates], under)
         return [
             Judged(c, v, float(title_scores[c.title]), float(s))
             for (c, v), s in zip(candidates, passage_scores, strict=True)

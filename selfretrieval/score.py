@@ -57,3 +57,20 @@ def passage_scores(
     for title in np.unique(groups):
         scores[groups == title] = softmax(values[groups == title])
     return scores
+
+
+def generation_scores(logprobs: Sequence[float], titles: Sequence[int]) -> Floats:
+    """Return what stands for S_P without assessment (Table 4): each passage's probability over the best of its title.
+
+    So the best passage of every title scores 1 and titles keep the order of S_T. Probabilities of different titles
+    are not comparable: one passage may need ten tokens to be unique and another none.
+
+    >>> generation_scores([0.0, -1.0, -1.0], [0, 1, 1]).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    values, groups = np.asarray(logprobs, dtype=np.float64), np.asarray(titles)
+    scores = np.zeros(len(values))
+    for title in np.unique(groups):
+        mine = groups == title
+        scores[mine] = np.exp(values[mine] - values[mine].max())
+    return scores

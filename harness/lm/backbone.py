@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,7 +89,8 @@ class Backbone:
         """Convert the weights in place to a number type as in `load`; return a backbone with a fresh head."""
         import torch
 
-        self.model.to(getattr(torch, resolve_dtype(dtype)))
+        for parameter in self.model.parameters():  # buffers stay: rounded rotary frequencies would shift positions
+            parameter.data = parameter.data.to(getattr(torch, resolve_dtype(dtype)))
         return Backbone(self.model, self.tokenizer, self.vocabulary)
 
     @cached_property
@@ -105,7 +107,6 @@ class Backbone:
     def _head(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         import torch
 
-        _refuse_rescaled_logits(self.model.config)
         layer = self.model.get_output_embeddings()
         rows = slice(None) if self.vocabulary is None else torch.from_numpy(self.vocabulary).to(self.device)
         bias = getattr(layer, "bias", None)
@@ -153,7 +154,11 @@ def load(name: str, dtype: str = "float32") -> Backbone:
     kept = Path(folder) / "vocabulary.npy"
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, resolve_dtype(dtype)))
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, resolve_dtype(dtype)),
+                attn_implementation="sdpa",  # eager attention would add our boolean masks instead of masking
+            )
             tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise OfflineError(
@@ -161,6 +166,7 @@ def load(name: str, dtype: str = "float32") -> Backbone:
             f"{name!r}: {str(error).splitlines()[0]}",
             "download it where there is a network and give the folder, or use 'embedded'",
         ) from error
+    _refuse_rescaled_logits(model.config)
     vocabulary = np.load(kept) if kept.is_file() else None
     return Backbone(model.to(best_device()).eval(), tokenizer, vocabulary)
 
@@ -233,9 +239,11 @@ def _convert(source: Path, folder: Path) -> None:
             partial.mkdir(parents=True, exist_ok=True)
             fresh.save_pretrained(partial)
             tokenizer.save_pretrained(partial)
-            with contextlib.suppress(FileExistsError):
-                partial.rename(folder)
+            partial.rename(folder)
         except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if (folder / "config.json").is_file():
+                return  # another process was faster
             raise StorageError(
                 f"600 MB of room for the converted model in {folder.parent}",
                 str(error),

@@ -95,10 +95,10 @@ def constrained_search(
         prompts: token ids, at least one each.
         trie: what may be written.
         beam_size: beams kept, at least 1.
-        stop: (nodes,) also finish at these nodes; see `search`.
+        stop: (nodes,) finish at these nodes alone; see `search`.
         normaliser: "vocabulary" takes each log-probability over all the backbone may write, "allowed" over
             what the trie allows at that node (a forced token then costs nothing).
-        length_penalty: exponent of the length in the score.
+        length_penalty: exponent of the length in the score, at least 0.
         counters: running totals that model_calls and dead_beams are added to.
 
     Returns:
@@ -127,8 +127,9 @@ def search(
 ) -> list[list[Hypothesis]]:
     """Search from every start at once; starts ascend by row. Other arguments as in `constrained_search`.
 
-    A hypothesis finishes at a node where a sequence ends or `stop` is true; it goes on as well where more may follow.
-    A start that stands on such a node yields the empty hypothesis (score 0).
+    A hypothesis finishes at a node where a sequence ends, and goes on as well where more may follow. With `stop` it
+    finishes at these nodes alone and goes on from none of them: the trie above them is all there is. A start that
+    stands on such a node yields the empty hypothesis (score 0).
     """
     import torch
 

@@ -1,6 +1,6 @@
 """A key-value cache for continuations that branch.
 
-A row holds one prompt and every token any of its branches was ever given; nothing is copied or reordered when
+A row holds one prompt and every token any of its branches was ever given; no branch is copied or reordered when
 a beam forks or dies. Which tokens a branch sees is said by its path, the slots of its own tokens: the attention
 mask of a new token is its prompt, its path and itself. Beams, titles, passages and assessments of one question
 thus share the prompt's keys and values, and a stage starts from the cache of the stage before.
@@ -107,6 +107,11 @@ class Lattice:
         ]
         other._cache = DynamicCache(pick)
         return other
+
+    @property
+    def prompt_width(self) -> int:
+        """Slots of the longest prompt."""
+        return int(self._prefix.shape[1])
 
     def count_into(self, counters: dict[str, float]) -> None:
         """Add this lattice's model_calls and dead_beams to running totals."""

@@ -122,7 +122,7 @@ def train(
     a target token. Weights end in the number type they came in.
 
     Raises:
-        ConfigError: more layers are to be frozen than there are, or no example bears a loss.
+        ConfigError: more layers are to be frozen than there are, or a target is outside the backbone's vocabulary.
     """
     import torch
     from accelerate import Accelerator
@@ -135,7 +135,8 @@ def train(
     accelerator = Accelerator(cpu=backbone.device.type == "cpu")
     came_in = backbone.model.dtype
     computing = resolve_dtype(settings.dtype)
-    trained = _prepare_weights(backbone, settings, computing)
+    _refuse_unwritable(backbone, examples)
+    trained = _prepare_weights(backbone, settings)
     optimizer = torch.optim.AdamW(trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(settings.warmup * len(batches)), len(batches))
     module, optimizer = accelerator.prepare(_target_loss(backbone), optimizer)
@@ -167,17 +168,27 @@ def train(
     return TrainingSummary(fed, time.perf_counter() - began, first, last)
 
 
-def _prepare_weights(backbone: Backbone, settings: TrainingSettings, computing: str) -> list[Any]:
-    """Choose what is trained, give it float32, and return it; frozen matrices take the computing type once."""
-    import torch
+def _refuse_unwritable(backbone: Backbone, examples: Sequence[Example]) -> None:
+    """Refuse targets that the restricted head has no row for."""
+    targets = {token for e in examples for start, end in e.spans for token in e.tokens[start:end]}
+    missing = [token for token in sorted(targets) if backbone.column_of[token] < 0]
+    if missing:
+        raise ConfigError(
+            "a vocabulary that holds every token to be learned",
+            f"one without {backbone.decode(missing[:5])!r} and {max(len(missing) - 5, 0)} others",
+            "add them to the vocabulary the backbone is restricted to",
+        )
 
+
+def _prepare_weights(backbone: Backbone, settings: TrainingSettings) -> list[Any]:
+    """Choose what is trained, keep it in float32, and return it."""
     model = backbone.model
     model.float()
     model.requires_grad_(True)
     if settings.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
         model.get_output_embeddings().requires_grad_(False)
-    layers = _layers(model)
+    layers = _layers(model) if settings.frozen_layers else []
     if settings.frozen_layers > len(layers):
         raise ConfigError(
             f"frozen_layers of at most {len(layers)}, the layers of this backbone",
@@ -186,15 +197,12 @@ def _prepare_weights(backbone: Backbone, settings: TrainingSettings, computing: 
         )
     for layer in layers[: settings.frozen_layers]:
         layer.requires_grad_(False)
-        if computing == "bfloat16":
-            for module in layer.modules():
-                if isinstance(module, torch.nn.Linear):
-                    module.to(torch.bfloat16)
     return [p for p in model.parameters() if p.requires_grad]
 
 
 def _restore_weights(backbone: Backbone, dtype: torch.dtype) -> None:
-    backbone.model.to(dtype)
+    for parameter in backbone.model.parameters():
+        parameter.data = parameter.data.to(dtype)
     backbone.model.requires_grad_(False)
     backbone.model.eval()
     backbone.__dict__.pop("_head", None)  # the cached head may be older than the weights
@@ -236,8 +244,10 @@ def _target_loss(backbone: Backbone) -> Any:
         ) -> torch.Tensor:
             out = self.model.base_model(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False)
             hidden = out.last_hidden_state.flatten(0, 1)[at]
-            weight = self.model.get_output_embeddings().weight
-            logits = functional.linear(hidden, weight if kept is None else weight[kept.to(weight.device)])
+            head = self.model.get_output_embeddings()
+            rows = slice(None) if kept is None else kept.to(head.weight.device)
+            bias = getattr(head, "bias", None)
+            logits = functional.linear(hidden, head.weight[rows], None if bias is None else bias[rows])
             return functional.cross_entropy(logits.float(), column_of.to(labels.device)[labels], reduction="sum")
 
     return TargetLoss()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.dsi import QUESTION, Dsi, DsiSettings
+from baselines.dsi import IDENTIFIER, QUESTION, Dsi, DsiSettings
 from harness.types import Corpus, Passage, Query, Split
 from tests.lm_models import logprobs_after, tiny_folder
 
@@ -36,7 +36,7 @@ def test_scores_are_log_probabilities_of_the_identifiers(folder: str) -> None:
     backbone, trie, names = dsi._ready()
     (hits,) = dsi.search(["number three"], 100)
     assert sorted(h.docid for h in hits) == sorted(CORPUS.docids)
-    prompt = backbone.encode([QUESTION.format(query="number three")])[0]
+    prompt = backbone.encode([QUESTION.format(query="number three") + IDENTIFIER])[0]
     for hit in hits[:5]:
         row = CORPUS.row_of[hit.docid]
         code = [*(backbone.encode([d])[0][0] for d in f"{row:02}"), backbone.end]

@@ -84,6 +84,13 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         assert torch.equal(a, b)
 
 
+def test_a_target_outside_the_vocabulary_is_refused_before_training() -> None:
+    backbone = tiny_llama()
+    backbone.tokenizer.decode = str
+    with pytest.raises(ConfigError, match="vocabulary"):
+        train(backbone.restricted(torch.arange(2, 6).numpy()), EXAMPLES, QUICK)
+
+
 def test_nothing_to_train_on_and_too_many_frozen_layers() -> None:
     assert train(tiny_llama(), [], QUICK).figures() == {}
     with pytest.raises(ConfigError, match="at most 2"):

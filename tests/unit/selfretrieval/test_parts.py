@@ -103,9 +103,18 @@ def test_negatives_are_never_relevant_and_come_from_both_kinds_of_documents() ->
     drawn = [draw_negatives([(QUERY, 0)], CORPUS, {"q": {0}}, 2, random.Random(seed))[0] for seed in range(20)]
     assert all(0 not in rows and len(rows) == 2 for rows in drawn)
     assert all(1 in rows for rows in drawn)  # the other passage of the gold document
+    answered = Query("q", "Capital of Italy?", ("Tiber",))
+    kept = [draw_negatives([(answered, 0)], CORPUS, {"q": {0}}, 2, random.Random(seed))[0] for seed in range(20)]
+    assert all(1 not in rows for rows in kept)  # it holds the answer
     assert {2, 3} <= {row for rows in drawn for row in rows}
     blocked = draw_negatives([(QUERY, 0)], CORPUS, {"q": {0, 1}}, 2, random.Random(0))[0]
     assert set(blocked) == {2, 3}
+
+
+def test_a_copy_of_the_gold_passage_is_no_negative() -> None:
+    copied = Corpus.from_passages([CORPUS[0], CORPUS[0]._replace(docid="z.0", document="z"), CORPUS[2]])
+    drawn = [draw_negatives([(QUERY, 0)], copied, {"q": {0}}, 2, random.Random(seed))[0] for seed in range(20)]
+    assert all(set(rows) <= {2} for rows in drawn)
 
 
 def test_pairs_take_the_highest_grade() -> None:

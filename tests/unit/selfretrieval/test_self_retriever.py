@@ -144,6 +144,19 @@ def test_without_indexing_no_sentence_is_trained_on(folder: str) -> None:
     assert 0 < tokens["train_tokens"] <= 900
 
 
+def test_search_is_the_same_before_and_after_saving_in_bfloat16(folder: str, tmp_path: Path) -> None:
+    retriever = built(folder, dtype="bfloat16")
+    retriever.save(tmp_path)
+    assert SelfRetriever.load(tmp_path).search(QUERIES, 5) == retriever.search(QUERIES, 5)
+
+
+def test_without_assessment_titles_keep_their_order(folder: str) -> None:
+    retriever = built(folder, assessment=False)
+    for judged in retriever.explain(QUERIES):
+        for title in {j.candidate.title for j in judged}:
+            assert max(j.passage_score for j in judged if j.candidate.title == title) == 1.0
+
+
 def test_one_passage(folder: str) -> None:
     retriever = SelfRetriever(SelfRetrievalSettings.model_validate({"backbone": folder, "training": {"tokens": 0}}))
     retriever.index(Corpus.from_passages([CORPUS[0]]), Split("train"), NOBODY)
