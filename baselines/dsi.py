@@ -18,11 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from baselines import docids
 from baselines.encoder import EMBEDDED as EMBEDDED_ENCODER
 from baselines.saved import load_docids, load_state, save_docids, save_state, text_bytes
-from harness.datasets.chunking import sentences
 from harness.errors import ConfigError, DataError
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.beam import Hypothesis, constrained_search
-from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
+from harness.lm.examples import Example, Piece, join, memorable, spend_shares, supervised_pairs
 from harness.lm.training import TrainingSettings, TrainingSummary
 from harness.lm.training import train as train_backbone
 from harness.lm.trie import TokenTrie
@@ -34,7 +33,6 @@ from harness.types import Corpus, Hit, Split
 NAME = "dsi"
 QUESTION = "Question: {query}"
 IDENTIFIER = "\n\n Document identifier:"
-MIN_WORDS, MAX_WORDS = 5, 50
 
 
 class DsiShares(BaseModel):
@@ -118,20 +116,16 @@ class Dsi:
         """Spend the token budget; indexing and retrieval are trained together, as in the paper."""
         said: list[tuple[str, int]] = []
         for row, passage in enumerate(corpus):
-            said += [(s, row) for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
+            said += [(s, row) for s in memorable(passage.text)]
         asked = [(query.text, row) for query, row in supervised_pairs(split, corpus)]
         longest = self.settings.query_tokens
         pools = {
             "sentence": _views(backbone, said, sequences, longest),
             "query": _views(backbone, asked, sequences, longest),
         }
-        shares = {n: share for n, share in self.settings.shares.model_dump().items() if share > 0 and pools[n]}
-        total, rng = sum(shares.values()), random.Random(self.seed)
-        drawn = [
-            example
-            for name, share in shares.items()
-            for example in spend(pools[name], int(self.settings.training.tokens * share / total), rng)
-        ]
+        rng = random.Random(self.seed)
+        parts = spend_shares(pools, self.settings.shares.model_dump(), self.settings.training.tokens, rng)
+        drawn = [example for part in parts.values() for example in part]
         rng.shuffle(drawn)
         return drawn
 

@@ -17,14 +17,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.datasets.chunking import sentences
 from harness.lm.backbone import Backbone
-from harness.lm.examples import Example, Piece, join
+from harness.lm.examples import MIN_WORDS, Example, Piece, join, memorable
 from harness.types import Corpus, Passage, Query
 from selfretrieval import prompts
-
-MIN_WORDS, MAX_WORDS = 5, 50
-"""A sentence is memorised if it has more words than the first and fewer than the second."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Views:
         """One example for every sentence of every passage; with `masked` one more without the words of the title."""
         examples: list[Example] = []
         for row, passage in enumerate(self.corpus):
-            kept = [s for s in sentences(passage.text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
+            kept = memorable(passage.text)
             if masked:
                 bare = [prompts.without_title_words(s, passage.title) for s in kept]
                 kept += [b for b, s in zip(bare, kept, strict=True) if MIN_WORDS < len(b.split()) < len(s.split())]

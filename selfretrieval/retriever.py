@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.backbone import EMBEDDED, Backbone, load
-from harness.lm.examples import Example, spend, supervised_pairs
+from harness.lm.examples import Example, spend_shares, supervised_pairs
 from harness.lm.lattice import Lattice
 from harness.lm.training import TrainingSettings, TrainingSummary
 from harness.lm.training import train as train_backbone
@@ -166,12 +166,7 @@ class SelfRetriever:
             pools["assess"] = views.assess(
                 pairs, draw_negatives(pairs, views.corpus, relevant, settings.negatives, rng)
             )
-        shares = {n: share for n, share in settings.shares.model_dump().items() if share > 0 and pools.get(n)}
-        total = sum(shares.values())
-        drawn = {
-            name: spend(pools[name], int(settings.training.tokens * share / total), rng)
-            for name, share in shares.items()
-        }
+        drawn = spend_shares(pools, settings.shares.model_dump(), settings.training.tokens, rng)
         first = drawn.pop("memorise", [])
         second = [e for examples in drawn.values() for e in examples]
         if settings.curriculum == "mixed":

@@ -7,10 +7,14 @@ order an epoch, and what does not fit any more is left out, so that two systems 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from harness.datasets.chunking import sentences
 from harness.types import Corpus, Query, Split
+
+MIN_WORDS, MAX_WORDS = 5, 50
+"""A sentence is memorised if it has more words than the first and fewer than the second (Tang et al. 2024)."""
 
 
 class Example(NamedTuple):
@@ -63,6 +67,20 @@ def spend(examples: Sequence[Example], budget_tokens: int, rng: random.Random) -
             chosen.append(example)
             left -= len(example.tokens)
     return chosen
+
+
+def spend_shares(
+    pools: Mapping[str, Sequence[Example]], shares: Mapping[str, float], budget_tokens: int, rng: random.Random
+) -> dict[str, list[Example]]:
+    """Divide a budget over the views that have examples, in proportion to their shares, and spend each part."""
+    wanted = {name: share for name, share in shares.items() if share > 0 and pools.get(name)}
+    total = sum(wanted.values())
+    return {name: spend(pools[name], int(budget_tokens * share / total), rng) for name, share in wanted.items()}
+
+
+def memorable(text: str) -> list[str]:
+    """List the sentences of a passage that are memorised: more than 5 and fewer than 50 words (section 3.1)."""
+    return [s for s in sentences(text) if MIN_WORDS < len(s.split()) < MAX_WORDS]
 
 
 def _forever(examples: Sequence[Example], rng: random.Random) -> Iterator[Example]:

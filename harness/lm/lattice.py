@@ -81,7 +81,7 @@ class Lattice:
         mask[:, np.arange(grid), self._width + np.arange(grid)] = True  # padding sees itself: no empty softmax
         mask[rows[:, None], columns, : self._width] = seen[:, None, :]
         for step in range(chain):
-            mask[rows[:, None], columns[:, step:], slots_of(self._width, columns[:, step])[:, None]] = True
+            mask[rows[:, None], columns[:, step:], self._width + columns[:, step, None]] = True
         positions = np.zeros((batch, grid), dtype=np.int64)
         positions[rows[:, None], columns] = seen.sum(axis=1)[:, None] + np.arange(chain)
         hidden = self._forward(flat, positions, mask)
@@ -142,11 +142,6 @@ class Lattice:
         self.tokens += tokens.size
         hidden: torch.Tensor = out.last_hidden_state
         return hidden
-
-
-def slots_of(width: int, columns: Ints) -> Ints:
-    """Return the cache slots of grid columns when `width` slots are taken."""
-    return width + columns
 
 
 def _place_in_row(rows: Ints) -> Ints:

@@ -111,6 +111,13 @@ def test_negatives_are_never_relevant_and_come_from_both_kinds_of_documents() ->
     assert set(blocked) == {2, 3}
 
 
+def test_at_most_half_of_the_negatives_come_from_the_gold_document() -> None:
+    wide = Corpus.from_passages(Passage(f"{d}{n}", d, f"Text {n} of {d}.", d) for d in "abc" for n in range(6))
+    for count, most in ((1, 0), (2, 1), (4, 2), (5, 2)):
+        (rows,) = draw_negatives([(QUERY, 0)], wide, {"q": {0}}, count, random.Random(0))
+        assert len(rows) == count and sum(row < 6 for row in rows) == most
+
+
 def test_a_copy_of_the_gold_passage_is_no_negative() -> None:
     copied = Corpus.from_passages([CORPUS[0], CORPUS[0]._replace(docid="z.0", document="z"), CORPUS[2]])
     drawn = [draw_negatives([(QUERY, 0)], copied, {"q": {0}}, 2, random.Random(seed))[0] for seed in range(20)]
