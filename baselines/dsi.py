@@ -22,6 +22,7 @@ from harness.errors import ConfigError, DataError
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.beam import Hypothesis, constrained_search
 from harness.lm.examples import Example, Piece, join, memorable, spend_shares, supervised_pairs
+from harness.lm.session import told
 from harness.lm.training import TrainingSettings, TrainingSummary
 from harness.lm.training import train as train_backbone
 from harness.lm.trie import TokenTrie
@@ -133,22 +134,17 @@ class Dsi:
         """Answer each query with at most min(k, beam_size) hits; the score is log P(identifier | query)."""
         backbone, trie, _ = self._ready()
         prompts = _prompts(backbone, queries, self.settings.query_tokens)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         self._counters = {"queries": len(queries), "model_calls": 0, "invalid_docids": 0, "dead_beams": 0}
-        answers: list[list[Hit]] = [[] for _ in queries]
-        for first in range(0, len(order), self.settings.query_batch):
-            batch = order[first : first + self.settings.query_batch]
-            found = constrained_search(
-                backbone,
-                [prompts[i] for i in batch],
-                trie,
-                beam_size=self.settings.beam_size,
-                length_penalty=0.0,
-                counters=self._counters,
-            )
-            for index, hypotheses in zip(batch, found, strict=True):
-                answers[index] = ranked(self._hits(hypotheses), k)
-        return answers
+        found = constrained_search(
+            backbone,
+            prompts,
+            trie,
+            beam_size=self.settings.beam_size,
+            length_penalty=0.0,
+            batch_size=self.settings.query_batch,
+            counters=self._counters,
+        )
+        return [ranked(self._hits(hypotheses), k) for hypotheses in found]
 
     def _hits(self, hypotheses: Sequence[Hypothesis]) -> list[Hit]:
         _, trie, names = self._ready()
@@ -156,8 +152,8 @@ class Dsi:
         return [Hit(names[item], h.logprob) for h in hypotheses for item in trie.items_at(h.node)]
 
     def counters(self) -> Mapping[str, float]:
-        """Return queries, model_calls, invalid_docids and dead_beams of the last search."""
-        return dict(self._counters)
+        """Return queries, model_calls, invalid_docids, dead_beams and mask_share of the last search."""
+        return told(self._counters)
 
     def training_summary(self) -> dict[str, float]:
         """Return train_tokens and tokens_per_s of the training, as far as there was one."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import Lattice
+from harness.lm.ragged import Int64
 from selfretrieval import prompts
-from selfretrieval.generate import Candidate, padded_paths
+from selfretrieval.generate import Candidate
 from selfretrieval.memory import Memory
 
 if TYPE_CHECKING:
@@ -39,14 +40,11 @@ def assess(lattice: Lattice, candidates: Sequence[Candidate], memory: Memory) ->
     refusal = backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]
     chains = [[*_unread(c, memory), *cue, *refusal[:-1]] for c in candidates]
     verdicts: list[Assessment | None] = [None] * len(candidates)
-    for chunk in _chunks(
-        [lattice.prompt_width + len(c.path) + len(x) for c, x in zip(candidates, chains, strict=True)]
-    ):
-        fork = lattice.fork(
-            np.array([candidates[i].row for i in chunk]), padded_paths([candidates[i].path for i in chunk])
-        )
-        judged = _judge(fork, [chains[i] for i in chunk], refusal)
-        lattice.calls, lattice.tokens = lattice.calls + fork.calls, lattice.tokens + fork.tokens
+    before = lattice.depth_of(np.array([c.slot for c in candidates], dtype=np.int64))
+    for chunk in _chunks((before + [len(c) for c in chains]).tolist()):
+        fork, slots = lattice.fork(np.array([candidates[i].slot for i in chunk]))
+        judged = _judge(fork, slots, [chains[i] for i in chunk], refusal)
+        lattice.work.add(fork.work)
         for index, verdict in zip(chunk, judged, strict=True):
             verdicts[index] = verdict
     return [v for v in verdicts if v is not None]
@@ -54,7 +52,7 @@ def assess(lattice: Lattice, candidates: Sequence[Candidate], memory: Memory) ->
 
 def _unread(candidate: Candidate, memory: Memory) -> list[int]:
     """Return the tokens of the passage that are not in the cache yet, without <eos>."""
-    unread: list[int] = memory.sequences[candidate.items[0]][len(candidate.path) : -1].tolist()
+    unread: list[int] = memory.sequences[candidate.items[0]][candidate.read : -1].tolist()
     return unread
 
 
@@ -68,16 +66,18 @@ def _chunks(lengths: Sequence[int]) -> list[list[int]]:
     return chunks
 
 
-def _judge(fork: Lattice, chains: Sequence[Sequence[int]], refusal: Sequence[int]) -> list[Assessment]:
+def _judge(
+    fork: Lattice, slots: Int64, chains: Sequence[Sequence[int]], refusal: Sequence[int]
+) -> list[Assessment]:
+    """Feed each chain behind its slot; its last tokens are the refusal's, but for the very last."""
     import torch
 
-    tokens = padded_paths([tuple(c) for c in chains])
-    rows = np.arange(len(chains))
-    hidden, _ = fork.feed(rows, np.zeros((len(chains), 0), dtype=np.int64), tokens)
-    ends = np.array([len(c) for c in chains])
+    ends = np.cumsum([len(c) for c in chains])
+    parents = fork.next_slot - 1 + np.arange(int(ends[-1]))
+    parents[np.concatenate([[0], ends[:-1]])] = slots
+    hidden, _ = fork.feed(parents, np.concatenate([np.array(c) for c in chains]))
     at = ends[:, None] - len(refusal) + np.arange(len(refusal))  # the positions that predict the refusal
-    states = hidden[torch.tensor(rows)[:, None], torch.tensor(at)]
-    logprobs = _logprobs(fork.backbone, states, refusal)
+    logprobs = _logprobs(fork.backbone, hidden[torch.from_numpy(at).to(hidden.device)], refusal)
     return [Assessment(float(np.exp(row.mean())), float(np.exp(row[0]))) for row in logprobs]
 
 
@@ -85,7 +85,8 @@ def _logprobs(backbone: Backbone, states: torch.Tensor, tokens: Sequence[int]) -
     """(candidates, tokens) float64 log-probability of each token behind its (candidates, tokens, hidden) state."""
     import torch
 
-    logits = backbone.logits(states)
+    with torch.inference_mode():
+        logits = backbone.logits(states)
     columns = torch.tensor(backbone.column_of[np.array(tokens)], device=logits.device)
     picked = logits.gather(-1, columns.expand(*logits.shape[:-1]).unsqueeze(-1))[..., 0]
     result: np.ndarray = (picked - torch.logsumexp(logits, dim=-1)).double().cpu().numpy()

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from harness.lm.beam import Hypothesis, Start, search
+from harness.lm.beam import Hypothesis, Rules, Start, search
 from harness.lm.lattice import Lattice
+from harness.lm.ragged import Int64
 from selfretrieval.memory import Memory
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Title:
-    """A title written for the question in `row`; `path` and `state` are where its passages start.
+    """A title written for the question in `row`; `slot` and `state` are where its passages start.
 
     score: length-normalised log-probability of its tokens and its end. length: its tokens, boundary included.
     """
@@ -31,7 +30,7 @@ class Title:
     node: int
     score: float
     length: int
-    path: tuple[int, ...]
+    slot: int
     state: torch.Tensor
 
 
@@ -39,29 +38,27 @@ class Title:
 class Candidate:
     """A passage written for the question in `row` under its title number `title`.
 
-    items: corpus rows of all identical passages. written: tokens written, title included. path: slots of the tokens
-    in the cache. score: length-normalised log-probability of the passage's own tokens (0 if the title alone
+    items: corpus rows of all identical passages. slot: of its last token in the cache. read: its tokens up to there,
+    title included. score: length-normalised log-probability of the passage's own tokens (0 if the title alone
     settles it).
     """
 
     row: int
     title: int
     items: tuple[int, ...]
-    written: int
-    path: tuple[int, ...]
+    slot: int
+    read: int
     score: float
 
 
-def write_titles(lattice: Lattice, states: torch.Tensor, memory: Memory, beam_size: int) -> list[Title]:
+def write_titles(lattice: Lattice, states: torch.Tensor, slots: Int64, memory: Memory, beam_size: int) -> list[Title]:
     """Return at most `beam_size` titles for each question, best first within a question."""
-    starts = [Start(row, (), states[row]) for row in range(len(states))]
-    found = search(lattice, starts, memory.trie, beam_size=beam_size, stop=memory.stops)
+    starts = [Start(int(slot), state) for slot, state in zip(slots, states, strict=True)]
+    found = search(lattice, starts, memory.titles, Rules(beam_size))
     chosen = [(row, h) for row, hypotheses in enumerate(found) for h in hypotheses]
     if not chosen:
         return []
-    rows = np.array([row for row, _ in chosen])
-    chains = np.array([[h.tokens[-1], *memory.boundary] for _, h in chosen])
-    hidden, slots = lattice.feed(rows, padded_paths([h.path for _, h in chosen]), chains)
+    hidden, ends = lattice.feed_chains([h.slot for _, h in chosen], [(*h.unfed, *memory.boundary) for _, h in chosen])
     length = len(memory.boundary)
     return [
         Title(
@@ -69,22 +66,22 @@ def write_titles(lattice: Lattice, states: torch.Tensor, memory: Memory, beam_si
             memory.trie.walk(memory.boundary, h.node),
             h.score,
             len(h.tokens) + length,
-            (*h.path, *slots[i].tolist()),
-            hidden[i, -1],
+            int(ends[i]),
+            hidden[i],
         )
         for i, (row, h) in enumerate(chosen)
     ]
 
 
-def untitled(states: torch.Tensor) -> list[Title]:
+def untitled(states: torch.Tensor, slots: Int64) -> list[Title]:
     """Return one empty title a question, for retrieval without titles (Table 4)."""
-    return [Title(row, 0, 0.0, 0, (), states[row]) for row in range(len(states))]
+    return [Title(row, 0, 0.0, 0, int(slot), states[row]) for row, slot in enumerate(slots)]
 
 
 def write_passages(lattice: Lattice, titles: Sequence[Title], memory: Memory, beam_size: int) -> list[Candidate]:
     """Return at most `beam_size` passages for each title, grouped by title."""
-    starts = [Start(t.row, t.path, t.state, t.node) for t in titles]
-    found = search(lattice, starts, memory.trie, beam_size=beam_size)
+    starts = [Start(t.slot, t.state, t.node) for t in titles]
+    found = search(lattice, starts, memory.trie, Rules(beam_size))
     numbers = _number_in_row([t.row for t in titles])
     return [
         _candidate(title, number, h, memory)
@@ -93,18 +90,9 @@ def write_passages(lattice: Lattice, titles: Sequence[Title], memory: Memory, be
     ]
 
 
-def padded_paths(paths: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Lay slot paths of different lengths into one array, -1 where a path is shorter."""
-    width = max((len(p) for p in paths), default=0)
-    array = np.full((len(paths), width), -1, dtype=np.int64)
-    for place, path in enumerate(paths):
-        array[place, : len(path)] = path
-    return array
-
-
 def _candidate(title: Title, number: int, h: Hypothesis, memory: Memory) -> Candidate:
     items = tuple(memory.trie.items_at(h.node).tolist())
-    return Candidate(title.row, number, items, title.length + len(h.tokens), h.path, h.score)
+    return Candidate(title.row, number, items, h.slot, title.length + len(h.tokens) - len(h.unfed), h.score)
 
 
 def _number_in_row(rows: Sequence[int]) -> list[int]:

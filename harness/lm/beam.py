@@ -1,9 +1,14 @@
 """Constrained beam search: write only what a trie holds, keep the best `beam_size` ways of doing so.
 
-Semantics are those of beam search in transformers with `early_stopping="never"`: a step keeps the best
-2 x beam_size candidates by summed log-probability; a finished one counts if it is among the best beam_size; a
-finished sequence is ranked by its sum divided by its length to the power `length_penalty`; the search goes on
-while an unfinished beam could still enter the result. Where a beam stands in the trie is part of the beam.
+Semantics are those of beam search in transformers: a step keeps the best 2 x beam_size candidates by summed
+log-probability; a finished one counts if it is among the best beam_size; a finished sequence is ranked by its sum
+divided by its length to the power `length_penalty`; `early_stopping` says when a search ends. Where a beam stands in
+the trie is part of the beam.
+
+What differs is the order of the work. All that may follow a node is scored when the node's token has been fed, once
+for each question; steps are then taken without the model for as long as every beam stands on a scored node. So forced
+tokens are fed together, and what is likely to be needed can be fed along (`Session.lookahead_tokens`): the result
+stays the same, the number of forward passes falls.
 """
 
 from __future__ import annotations
@@ -14,51 +19,138 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from harness.errors import ConfigError, DataError
 from harness.lm.backbone import Backbone
-from harness.lm.lattice import Lattice
-from harness.lm.trie import Bool, TokenTrie
+from harness.lm.nodes import Normaliser, Scored
+from harness.lm.ragged import Int64
+from harness.lm.session import Session, open_session
+from harness.lm.trie import Trie
 
 if TYPE_CHECKING:
     import torch
 
-Normaliser = Literal["vocabulary", "allowed"]
+EarlyStopping = Literal["never"] | bool
 
 
 class Hypothesis(NamedTuple):
     """One finished way through the trie.
 
     node: where it ends. tokens: what was written. logprob: sum of their log-probabilities, natural logarithm.
-    score: logprob / length ** length_penalty (0 for nothing written); the ranking. path: cache slots of the tokens
-    of its start and of all its tokens but the last, which was not fed. start: position among the starts given.
+    score: logprob / length ** length_penalty (0 for nothing written); the ranking. slot: of its last token that was fed,
+    or of its start. unfed: the tokens behind that slot, its last one among them. start: position among the starts given.
     """
 
     node: int
     tokens: tuple[int, ...]
     logprob: float
     score: float
-    path: tuple[int, ...]
+    slot: int
+    unfed: tuple[int, ...]
     start: int
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search begins: a branch of the lattice, the state behind its last token, a node of the trie."""
+    """Where a search begins: a slot of the session, the state behind it, a node of the trie."""
 
-    row: int
-    path: tuple[int, ...]
+    slot: int
     state: torch.Tensor
     node: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class _Beams:
-    """Unfinished beams, ordered by start; every array has one entry a beam."""
+class Rules(NamedTuple):
+    """How a search decides.
 
-    start: np.ndarray  # (beams,)
-    node: np.ndarray  # (beams,)
-    logprob: np.ndarray  # (beams,) float64
-    tokens: np.ndarray  # (beams, written)
-    path: np.ndarray  # (beams, fed) slots, -1 where a start's path is shorter
+    beam_size: beams kept, at least 1. normaliser: "vocabulary" takes each log-probability over all the model may
+    write; "allowed" over what the trie allows at that node, so that a forced token costs nothing and is not computed.
+    length_penalty: exponent of the length in the score, at least 0. early_stopping: "never" goes on while a beam could
+    still enter the result; False stops, as transformers does by default, once the best beam so far is no better than
+    the worst of beam_size finished ones; True stops at beam_size finished ones.
+    """
+
+    beam_size: int
+    normaliser: Normaliser = "vocabulary"
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = "never"
+
+
+def constrained_search(
+    backbone: Backbone,
+    prompts: Sequence[Sequence[int]],
+    trie: Trie,
+    *,
+    beam_size: int,
+    normaliser: Normaliser = "vocabulary",
+    length_penalty: float = 1.0,
+    early_stopping: EarlyStopping = "never",
+    batch_size: int = 32,
+    counters: dict[str, float] | None = None,
+) -> list[list[Hypothesis]]:
+    """Continue each prompt within the trie; neither batches nor the order of the prompts change what is found.
+
+    Args:
+        backbone: the language model; see `harness.lm.backbone.load` and `Backbone.of`.
+        prompts: token ids, at least one each.
+        trie: what may be written.
+        beam_size, normaliser, length_penalty, early_stopping: see `Rules`.
+        batch_size: prompts searched together, those of like length.
+        counters: running totals that model_calls, dead_beams, model_s and search_s are added to.
+
+    Returns:
+        For each prompt at most `beam_size` hypotheses, best first.
+
+    Raises:
+        ConfigError: a number out of range. DataError: an empty prompt.
+    """
+    rules = checked(Rules(beam_size, normaliser, length_penalty, early_stopping))
+    if batch_size < 1:
+        raise ConfigError("a batch size of at least 1", str(batch_size), "correct batch_size")
+    found: list[list[Hypothesis]] = [[] for _ in prompts]
+    for batch in batches(prompts, batch_size):
+        session = open_session(backbone)
+        states, slots = session.prefill([prompts[i] for i in batch])
+        starts = [Start(int(slot), state) for slot, state in zip(slots, states, strict=True)]
+        for i, hypotheses in zip(batch, search(session, starts, trie, rules), strict=True):
+            found[i] = hypotheses
+        if counters is not None:
+            session.work.count_into(counters)
+    return found
+
+
+def checked(rules: Rules) -> Rules:
+    """Return `rules`, or raise ConfigError where a number is out of range."""
+    if rules.beam_size < 1:
+        raise ConfigError("a beam size of at least 1", str(rules.beam_size), "correct beam_size")
+    if rules.length_penalty < 0:
+        raise ConfigError("a length penalty of at least 0", str(rules.length_penalty), "correct length_penalty")
+    if rules.normaliser not in ("vocabulary", "allowed"):
+        raise ConfigError("the normaliser vocabulary or allowed", repr(rules.normaliser), "correct normaliser")
+    return rules
+
+
+def batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:
+    """Group prompts of like length, `size` at a time; return their positions.
+
+    >>> batches([[1, 1, 1], [1], [1, 1]], 2)
+    [[1, 2], [0]]
+    """
+    for i, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise DataError("prompts of at least one token", f"prompt {i} is empty", "give it a token to start from")
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    return [order[first : first + size] for first in range(0, len(order), size)]
+
+
+def search(session: Session, starts: Sequence[Start], trie: Trie, rules: Rules) -> list[list[Hypothesis]]:
+    """Search from every start at once.
+
+    A hypothesis finishes at a node where a sequence ends, and goes on as well where more may follow. A start that
+    stands on such a node yields the empty hypothesis (score 0).
+    """
+    if not starts:
+        return []
+    with session.work.search():
+        return _Search(session, starts, trie, rules).run()
 
 
 @dataclass
@@ -73,180 +165,156 @@ class _Finished:
         self.found.sort(key=lambda h: (-h.score, h.tokens))
         del self.found[self.size :]
 
-    def closed_to(self, score: float) -> bool:
-        return len(self.found) == self.size and self.found[-1].score >= score
+    @property
+    def full(self) -> bool:
+        return len(self.found) == self.size
+
+    @property
+    def worst(self) -> float:
+        return self.found[-1].score
 
 
-def constrained_search(
-    backbone: Backbone,
-    prompts: Sequence[Sequence[int]],
-    trie: TokenTrie,
-    *,
-    beam_size: int,
-    stop: Bool | None = None,
-    normaliser: Normaliser = "vocabulary",
-    length_penalty: float = 1.0,
-    counters: dict[str, float] | None = None,
-) -> list[list[Hypothesis]]:
-    """Continue each prompt within the trie.
+@dataclass(eq=False)
+class _Beams:
+    """Unfinished beams on a grid (starts, beam_size), best first in each line; a place without a beam has -inf.
 
-    Args:
-        backbone: the language model.
-        prompts: token ids, at least one each.
-        trie: what may be written.
-        beam_size: beams kept, at least 1.
-        stop: (nodes,) finish at these nodes alone; see `search`.
-        normaliser: "vocabulary" takes each log-probability over all the backbone may write, "allowed" over
-            what the trie allows at that node (a forced token then costs nothing).
-        length_penalty: exponent of the length in the score, at least 0.
-        counters: running totals that model_calls and dead_beams are added to.
-
-    Returns:
-        For each prompt at most `beam_size` hypotheses, best first.
+    node: where it stands. slot: of its deepest token that was fed. unfed: how many of its last tokens were not.
+    tokens: (starts, beam_size, written).
     """
-    lattice = Lattice(backbone)
-    states = lattice.prefill(prompts)
-    starts = [Start(row, (), states[row]) for row in range(len(prompts))]
-    found = search(
-        lattice, starts, trie, beam_size=beam_size, stop=stop, normaliser=normaliser, length_penalty=length_penalty
-    )
-    if counters is not None:
-        lattice.count_into(counters)
-    return found
+
+    node: np.ndarray
+    logprob: np.ndarray
+    slot: np.ndarray
+    unfed: np.ndarray
+    tokens: np.ndarray
+
+    @property
+    def alive(self) -> np.ndarray:
+        """(starts, beam_size) whether there is a beam."""
+        return np.isfinite(self.logprob)
 
 
-def search(
-    lattice: Lattice,
-    starts: Sequence[Start],
-    trie: TokenTrie,
-    *,
-    beam_size: int,
-    stop: Bool | None = None,
-    normaliser: Normaliser = "vocabulary",
-    length_penalty: float = 1.0,
-) -> list[list[Hypothesis]]:
-    """Search from every start at once; starts ascend by row. Other arguments as in `constrained_search`.
+class _Search:
+    def __init__(self, session: Session, starts: Sequence[Start], trie: Trie, rules: Rules) -> None:
+        self.session, self.starts, self.trie, self.rules = session, starts, trie, rules
+        self.scored = Scored(session, trie, rules.normaliser, 2 * rules.beam_size)
+        self.finished = [_Finished(rules.beam_size) for _ in starts]
+        self.written = np.zeros(len(starts), dtype=np.int64)  # tokens written so far, of each start
+        self.beams = self._first_beams()
 
-    A hypothesis finishes at a node where a sequence ends, and goes on as well where more may follow. With `stop` it
-    finishes at these nodes alone and goes on from none of them: the trie above them is all there is. A start that
-    stands on such a node yields the empty hypothesis (score 0).
-    """
-    import torch
-
-    ends = trie.ends if stop is None else stop
-    continues = ~trie.leaves if stop is None else ~(trie.leaves | stop)
-    finished = [_Finished(beam_size) for _ in starts]
-    for index, start in enumerate(starts):
-        if ends[start.node]:
-            finished[index].add(Hypothesis(start.node, (), 0.0, 0.0, start.path, index))
-    beams = _first_beams(starts, continues)
-    rows = np.array([s.row for s in starts], dtype=np.int64)
-    states = torch.stack([s.state for s in starts])[torch.tensor(beams.start)] if starts else torch.empty(0)
-    while len(beams.start):
-        best = _expand(beams, trie, _Scorer(lattice.backbone, states, normaliser), beam_size)
-        lattice.dead_beams += best.dead
-        for candidate in np.flatnonzero(ends[best.node] & (best.rank < beam_size)).tolist():
-            finished[best.start[candidate]].add(_hypothesis(best, beams, candidate, length_penalty))
-        beams = _survivors(best, beams, continues, beam_size)
-        beams = _still_open(beams, finished, trie.height, length_penalty)
-        if len(beams.start):
-            hidden, slots = lattice.feed(rows[beams.start], beams.path, beams.tokens[:, -1:])
-            states = hidden[:, 0]
-            beams = _Beams(beams.start, beams.node, beams.logprob, beams.tokens, np.hstack([beams.path, slots]))
-    return [f.found for f in finished]
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidates:
-    """The best 2 x beam_size one-token extensions of each start, by start, best first."""
-
-    start: np.ndarray  # (candidates,)
-    rank: np.ndarray  # (candidates,) from 0 within its start
-    beam: np.ndarray  # (candidates,) the beam it extends
-    node: np.ndarray  # (candidates,)
-    token: np.ndarray  # (candidates,)
-    logprob: np.ndarray  # (candidates,)
-    dead: int  # beams none of whose extensions has a probability
-
-
-def _first_beams(starts: Sequence[Start], continues: Bool) -> _Beams:
-    alive = np.array([i for i, s in enumerate(starts) if continues[s.node]], dtype=np.int64)
-    depth = max((len(starts[i].path) for i in alive), default=0)
-    path = np.full((len(alive), depth), -1, dtype=np.int64)
-    for place, index in enumerate(alive):
-        path[place, : len(starts[index].path)] = starts[index].path
-    node = np.array([starts[i].node for i in alive], dtype=np.int64)
-    return _Beams(alive, node, np.zeros(len(alive)), np.zeros((len(alive), 0), dtype=np.int64), path)
-
-
-def _expand(beams: _Beams, trie: TokenTrie, scorer: _Scorer, beam_size: int) -> _Candidates:
-    """Score every allowed extension of every beam and keep the best 2 x beam_size of each start."""
-    first = trie.first_child[beams.node].astype(np.int64)
-    counts = trie.first_child[beams.node + 1] - first
-    bounds = np.concatenate([[0], np.cumsum(counts)])
-    beam = np.repeat(np.arange(len(first)), counts)
-    node = np.arange(bounds[-1]) - np.repeat(bounds[:-1] - first, counts)
-    token = trie.tokens[node]
-    logprob = beams.logprob[beam] + scorer.logprobs(beam, token, bounds)
-    dead = len(first) - len(np.unique(beam[np.isfinite(logprob)]))
-    order = np.lexsort((-logprob, beams.start[beam]))
-    order = order[np.isfinite(logprob[order])]
-    start = beams.start[beam][order]
-    rank = np.arange(len(order)) - np.searchsorted(start, start, side="left")
-    best, rank = order[rank < 2 * beam_size], rank[rank < 2 * beam_size]
-    return _Candidates(beams.start[beam[best]], rank, beam[best], node[best], token[best], logprob[best], dead)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scorer:
-    """Log-probabilities behind the (beams, hidden) states of one step."""
-
-    backbone: Backbone
-    states: torch.Tensor
-    normaliser: Normaliser
-
-    def logprobs(self, beam: np.ndarray, token: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-        """(candidates,) float64; -inf where the head was cut off. `bounds` (beams + 1,) splits them by beam."""
+    def run(self) -> list[list[Hypothesis]]:
         import torch
 
-        column = self.backbone.column_of[token]
-        logits = self.backbone.logits(self.states)
-        where = (torch.tensor(index, device=logits.device) for index in (beam, np.maximum(column, 0)))
-        values: np.ndarray = np.where(column >= 0, logits[tuple(where)].double().cpu().numpy(), -np.inf)
-        if self.normaliser == "vocabulary":
-            total = torch.logsumexp(logits, dim=-1).double().cpu().numpy()
-        else:
-            total = np.logaddexp.reduceat(values, bounds[:-1])
-        with np.errstate(invalid="ignore"):  # -inf - -inf: a beam all of whose tokens were cut off
-            return np.where(np.isneginf(values), -np.inf, values - total[beam])
+        going = np.flatnonzero(self.beams.alive[:, 0])
+        if len(going):
+            states = torch.stack([self.starts[i].state for i in going])
+            nodes, slots = (np.array([getattr(self.starts[i], f) for i in going]) for f in ("node", "slot"))
+            self.scored.add(going, nodes, slots, states)
+        while len(going):
+            records = self.scored.find(going, self.beams.node[going], self.beams.alive[going])
+            waiting = (records < 0) & self.beams.alive[going]
+            ready = ~waiting.any(axis=1)
+            if ready.any():
+                self._step(going[ready], records[ready])
+                going = going[self.beams.alive[going, 0]]
+            else:
+                self._feed(going, waiting)
+        return [f.found for f in self.finished]
 
+    def _first_beams(self) -> _Beams:
+        shape = (len(self.starts), self.rules.beam_size)
+        node = np.array([s.node for s in self.starts], dtype=np.int64)
+        beams = _Beams(
+            *(np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)),
+            *(np.zeros(shape, dtype=np.int64) for _ in range(2)),
+            np.zeros((*shape, 0), dtype=np.int64),
+        )
+        beams.node[:, 0] = node
+        beams.slot[:, 0] = [s.slot for s in self.starts]
+        beams.logprob[self.trie.reach(node) > 0, 0] = 0.0
+        for index in np.flatnonzero(self.trie.accepts(node)).tolist():
+            self.finished[index].add(Hypothesis(int(node[index]), (), 0.0, 0.0, self.starts[index].slot, (), index))
+        return beams
 
-def _hypothesis(best: _Candidates, beams: _Beams, candidate: int, length_penalty: float) -> Hypothesis:
-    beam = best.beam[candidate]
-    tokens = (*beams.tokens[beam].tolist(), int(best.token[candidate]))
-    logprob = float(best.logprob[candidate])
-    path = tuple(slot for slot in beams.path[beam].tolist() if slot >= 0)
-    score = logprob / len(tokens) ** length_penalty
-    return Hypothesis(int(best.node[candidate]), tokens, logprob, score, path, int(best.start[candidate]))
+    def _step(self, which: Int64, records: np.ndarray) -> None:
+        """Write one token more in the starts `which`, all of whose beams stand on the scored nodes `records`."""
+        beams, size = self.beams, self.rules.beam_size
+        alive = beams.alive[which]
+        slots = self.scored.slots_of(records)
+        beams.slot[which] = np.where(slots >= 0, slots, beams.slot[which])
+        beams.unfed[which] = np.where(slots >= 0, 0, beams.unfed[which])
+        node, token, logprob = (part[np.maximum(records, 0)] for part in self.scored.followers)
+        self.session.work.dead_beams += int((alive & ~np.isfinite(logprob[..., 0])).sum())
+        total = beams.logprob[which][..., None] + np.where(alive[..., None], logprob, -np.inf)
+        wide = total.shape[2]
+        total = total.reshape(len(which), -1)
+        order = np.argsort(-total, axis=1, kind="stable")[:, : 2 * size]
+        line = np.arange(len(which))[:, None]
+        total, parent = total[line, order], order // wide
+        node, token = (part.reshape(len(which), -1)[line, order] for part in (node, token))
+        real = np.isfinite(total)
+        self.written[which] += 1
+        ends = real & self.trie.accepts(node)
+        ends[:, size:] = False
+        reach = np.where(real, self.trie.reach(node), 0)
+        for row, place in zip(*(a.tolist() for a in np.nonzero(ends)), strict=True):
+            self._finish(int(which[row]), int(parent[row, place]), node[row, place], token[row, place], total[row, place])
+        goes = np.argsort(reach <= 0, axis=1, kind="stable")[:, :size]  # those that go on, in order
+        self._keep(which, *(part[line, goes] for part in (parent, node, token, total, reach)))
 
+    def _keep(self, which: Int64, parent: Int64, node: Int64, token: Int64, total: np.ndarray, reach: Int64) -> None:
+        """Let the chosen candidates be the beams of the starts `which`, unless their search is over."""
+        beams, size = self.beams, node.shape[1]
+        total = np.where(reach > 0, total, -np.inf)
+        line = which[:, None]
+        longest = int(self.written[which].max())
+        if beams.tokens.shape[2] < longest:
+            beams.tokens = np.concatenate([beams.tokens, np.zeros((*beams.node.shape, longest), dtype=np.int64)], axis=2)
+        tokens = beams.tokens[line, parent]
+        tokens[np.arange(len(which))[:, None], np.arange(size), self.written[which][:, None] - 1] = token
+        beams.tokens[line, np.arange(size)] = tokens
+        beams.unfed[line, np.arange(size)] = beams.unfed[line, parent] + 1
+        beams.slot[line, np.arange(size)] = beams.slot[line, parent]
+        beams.node[line, np.arange(size)] = node
+        beams.logprob[which] = -np.inf
+        beams.logprob[line, np.arange(size)] = total
+        for row, start in enumerate(which.tolist()):
+            if self._closed(start, total[row], reach[row]):
+                beams.logprob[start] = -np.inf
 
-def _survivors(best: _Candidates, beams: _Beams, continues: Bool, beam_size: int) -> _Beams:
-    """Keep the best `beam_size` unfinished candidates of each start."""
-    open_ = np.flatnonzero(continues[best.node])
-    start = best.start[open_]
-    kept = open_[np.arange(len(open_)) - np.searchsorted(start, start, side="left") < beam_size]
-    parent = best.beam[kept]
-    tokens = np.hstack([beams.tokens[parent], best.token[kept, None]])
-    return _Beams(best.start[kept], best.node[kept], best.logprob[kept], tokens, beams.path[parent])
+    def _closed(self, start: int, total: np.ndarray, reach: np.ndarray) -> bool:
+        """Say whether nothing a start's beams may become would enter its result, or its rules end it."""
+        finished, written, power = self.finished[start], int(self.written[start]), self.rules.length_penalty
+        if not finished.full:
+            return False
+        if self.rules.early_stopping is True:
+            return True
+        if self.rules.early_stopping is False:
+            return bool(finished.worst >= total[0] / written**power)
+        longest = np.minimum(written + reach, self.trie.height)
+        return bool(finished.worst >= np.max(total / np.maximum(longest, 1) ** power))
 
+    def _finish(self, start: int, beam: int, node: int, token: int, total: float) -> None:
+        before = self.beams.tokens[start, beam, : self.written[start] - 1].tolist()
+        tokens = (*before, int(token))
+        unfed = (*before[len(before) - int(self.beams.unfed[start, beam]) :], int(token))
+        score = float(total) / len(tokens) ** self.rules.length_penalty
+        slot = int(self.beams.slot[start, beam])
+        self.finished[start].add(Hypothesis(int(node), tokens, float(total), score, slot, unfed, start))
 
-def _still_open(beams: _Beams, finished: Sequence[_Finished], height: int, length_penalty: float) -> _Beams:
-    """Drop the beams of starts whose best unfinished beam can no longer enter the result."""
-    heads = np.flatnonzero(np.diff(beams.start, prepend=-1))
-    closed = [
-        beams.start[head]
-        for head in heads
-        if finished[beams.start[head]].closed_to(beams.logprob[head] / height**length_penalty)
-    ]
-    kept = ~np.isin(beams.start, closed)
-    return _Beams(*(getattr(beams, name)[kept] for name in ("start", "node", "logprob", "tokens", "path")))
+    def _feed(self, going: Int64, waiting: np.ndarray) -> None:
+        """Feed what the beams without a score stand on, with what lies ahead, and score all of it."""
+        line, beam = np.nonzero(waiting)
+        start = going[line]
+        node = self.beams.node[start, beam]
+        forced = self.scored.add_forced(start, node)
+        start, beam, node = start[~forced], beam[~forced], node[~forced]
+        if len(start):
+            self.scored.feed(*self._chains(start, beam), node)
+
+    def _chains(self, start: Int64, beam: Int64) -> tuple[Int64, list[int], list[list[int]]]:
+        tails = []
+        for s, b in zip(start.tolist(), beam.tolist(), strict=True):
+            written = self.beams.tokens[s, b, : self.written[s]].tolist()
+            tails.append(written[len(written) - int(self.beams.unfed[s, b]) :])
+        return start, self.beams.slot[start, beam].tolist(), tails

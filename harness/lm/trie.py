@@ -1,14 +1,15 @@
-"""An immutable token trie in flat arrays.
+"""An immutable token trie in flat int32 arrays, its unbranched stretches folded into edges.
 
-Nodes are numbered breadth first and siblings by token, so the children of a node are a run of
-consecutive numbers: one array says where each run starts and no array of targets is needed.
+A node is a token behind a prefix. Nodes are numbered so that an edge, a stretch without a branch, is a run of
+consecutive nodes: what follows inside it is the next number. Edges are numbered breadth first and siblings by
+token, so the edges behind one are consecutive too: one array says where each run starts, none where it leads.
 
-    node      0   1   2   3   4          sequences  (7 2) (7 5) (9)
-    token    -1   7   9   2   5          root 0 -> 7: 1, 9: 2;  node 1 -> 2: 3, 5: 4
-    first     1   3   5   5   5   5      children of 0 are 1..2, of 1 are 3..4, of others none
+    sequences (7 2 4) (7 5) (9)     node     0 | 1 | 2 | 3 4 | 5      edge     0  1  2  3  4
+                                    token   -1 | 7 | 9 | 2 4 | 5      children 1-2  3-4  -  -  -
 
-Sequences may have any length, may be repeated (a node then holds several items) and may be prefixes of each
-other (an inner node then holds items). With `cut`, a branch ends where only one distinct sequence is left.
+Sequences may have any length, may be repeated (several items then end at one node) and may be prefixes of each
+other (items then end inside an edge's way). With `cut`, a branch ends where only one distinct sequence is left.
+Size: 4 bytes a node and at most 24 a sequence, since n distinct sequences make at most 2n edges.
 """
 
 from __future__ import annotations
@@ -16,51 +17,59 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import DataError
+from harness.lm.ragged import Int32, Int64, Ragged, spread
 
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from harness.lm.tokenizing import Tokenizer
+
 Bool = npt.NDArray[np.bool_]
 
-_ARRAYS = ("tokens", "first_child", "first_item", "items", "depth")
-_VERSION = 1
+_ARRAYS = ("tokens", "edges", "first_child", "ends", "items")
+_VERSION = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Ragged:
-    """Sequences end to end: sequence `i` is `values[offsets[i]:offsets[i + 1]]`."""
+class Followers(NamedTuple):
+    """What may follow a batch of nodes: node `i` has entries `bounds[i]:bounds[i + 1]`, ascending by token.
 
-    values: Int32
-    offsets: Int64
+    tokens: (followers,) int32. nodes: (followers,) int64 where each leads. bounds: (nodes + 1,) int64.
+    """
 
-    @classmethod
-    def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:
-        """Lay sequences end to end.
-
-        >>> Ragged.of([[7, 2], [9]]).offsets.tolist()
-        [0, 2, 3]
-        """
-        rows = [np.asarray(s, dtype=np.int32) for s in sequences]
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(r) for r in rows], out=offsets[1:])
-        return cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), offsets)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> Int32:
-        """Return sequence `row`."""
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
+    tokens: Int32
+    nodes: Int64
+    bounds: Int64
 
     @property
-    def lengths(self) -> Int64:
-        """Length of each sequence."""
-        return np.diff(self.offsets)
+    def counts(self) -> Int64:
+        """(nodes,) how many followers each has."""
+        return np.diff(self.bounds)
+
+
+class Trie(Protocol):
+    """What a constrained search walks: a trie, or a view over several. Nodes are opaque int64; the root is 0."""
+
+    @property
+    def height(self) -> int:
+        """Tokens on the longest branch, or more."""
+
+    def followers(self, nodes: Int64) -> Followers:
+        """List what may follow each of (nodes,)."""
+
+    def accepts(self, nodes: Int64) -> Bool:
+        """(nodes,) true where a sequence ends."""
+
+    def reach(self, nodes: Int64) -> Int64:
+        """(nodes,) at most so many tokens can follow."""
+
+    def items_at(self, node: int) -> Int32:
+        """Return the rows of the sequences that end at `node`, ascending."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +77,18 @@ class TokenTrie:
     """Every sequence of a corpus, walkable one token at a time.
 
     tokens: (nodes,) token that leads into a node; -1 at the root, which is node 0.
-    first_child: (nodes + 1,) children of node `n` are the nodes `first_child[n] .. first_child[n + 1] - 1`.
-    first_item: (nodes + 1,) items that end at node `n` are `items[first_item[n]:first_item[n + 1]]`.
-    items: (sequences,) row of each sequence.
-    depth: (levels + 1,) nodes of depth `d` are `depth[d] .. depth[d + 1] - 1`.
+    edges: (edges + 1,) edge `e` is the nodes `edges[e] .. edges[e + 1] - 1`; edge 0 is the root.
+    first_child: (edges + 1,) behind the last node of edge `e` go on the edges `first_child[e] .. first_child[e + 1] - 1`.
+    ends: (sequences,) node where each item ends, ascending. items: (sequences,) its row.
+    height: tokens on the longest branch.
     """
 
     tokens: Int32
+    edges: Int32
     first_child: Int32
-    first_item: Int32
+    ends: Int32
     items: Int32
-    depth: Int32
+    height: int
 
     @classmethod
     def from_sequences(
@@ -98,24 +108,56 @@ class TokenTrie:
         Raises:
             DataError: a token is negative.
         """
+        from harness.lm.growth import grow
+
         ragged = sequences if isinstance(sequences, Ragged) else Ragged.of(sequences)
         if len(ragged.values) and int(ragged.values.min()) < 0:
             raise DataError("token ids of at least 0", str(int(ragged.values.min())), "encode the texts again")
-        minimum = np.zeros(len(ragged.lengths), np.int64) if keep is None else np.asarray(keep, dtype=np.int64)
-        return _build(ragged, minimum, cut)
+        minimum = np.zeros(len(ragged), np.int64) if keep is None else np.asarray(keep, dtype=np.int64)
+        return cls(*grow(ragged, minimum, cut))
+
+    @classmethod
+    def from_texts(
+        cls, texts: Sequence[str], tokenizer: Tokenizer, *, prompt_end: str = "", cut: bool = False
+    ) -> TokenTrie:
+        """Build the trie of texts as a model writes them: each ended by the tokeniser's end-of-sequence token.
+
+        Args:
+            texts: what may be written; text `i` becomes item `i`. Mind the space a text starts with.
+            tokenizer: a Hugging Face tokeniser with an end-of-sequence token.
+            prompt_end: the end of every prompt; texts are then tokenised as they stand behind it.
+            cut: as in `from_sequences`; a text that is unique need not be written to its end.
+
+        Raises:
+            ConfigError: the tokeniser has no end-of-sequence token, or merges `prompt_end` with a text.
+        """
+        from harness.lm.tokenizing import encode_after, end_of
+
+        end = end_of(tokenizer)
+        return cls.from_sequences([[*ids, end] for ids in encode_after(tokenizer, prompt_end, texts)], cut=cut)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    @property
-    def height(self) -> int:
-        """Tokens on the longest branch."""
-        return len(self.depth) - 2
+    def followers(self, nodes: Int64) -> Followers:
+        """List what may follow each of (nodes,)."""
+        edge = self._edge_of(nodes)
+        inside = nodes + 1 < self.edges[edge + 1]
+        first = self.first_child[edge].astype(np.int64)
+        counts = np.where(inside, 1, self.first_child[edge + 1] - first)
+        owner, child, bounds = spread(first, counts)
+        if inside.any():
+            chained = inside[owner]
+            child[chained] = 0  # may point behind the last edge
+            reached = np.where(chained, nodes[owner] + 1, self.edges[child])
+        else:
+            reached = self.edges[child].astype(np.int64)
+        return Followers(self.tokens[reached], reached, bounds)
 
-    def children(self, node: int) -> tuple[Int32, range]:
+    def children(self, node: int) -> tuple[Int32, Int64]:
         """Return the tokens that may follow at `node`, ascending, and the nodes they lead to."""
-        start, end = int(self.first_child[node]), int(self.first_child[node + 1])
-        return self.tokens[start:end], range(start, end)
+        found = self.followers(np.array([node], dtype=np.int64))
+        return found.tokens, found.nodes
 
     def walk(self, tokens: Iterable[int], node: int = 0) -> int:
         """Follow `tokens` from `node`; return where they end, or -1 where they leave the trie."""
@@ -124,23 +166,45 @@ class TokenTrie:
             place = int(np.searchsorted(followers, token))
             if place == len(followers) or followers[place] != token:
                 return -1
-            node = nodes[place]
+            node = int(nodes[place])
         return node
+
+    def accepts(self, nodes: Int64) -> Bool:
+        """(nodes,) true where a sequence ends."""
+        if not len(self.ends):
+            return np.zeros(np.shape(nodes), dtype=np.bool_)
+        place = np.minimum(np.searchsorted(self.ends, nodes), len(self.ends) - 1)
+        found: Bool = self.ends[place] == nodes
+        return found
+
+    def reach(self, nodes: Int64) -> Int64:
+        """(nodes,) at most so many tokens can follow: the rest of the last edge of a branch, else the height."""
+        edge = self._edge_of(nodes)
+        last = self.first_child[edge] == self.first_child[edge + 1]
+        return np.where(last, self.edges[edge + 1] - 1 - nodes, self.height)
 
     def items_at(self, node: int) -> Int32:
         """Return the rows of the sequences that end at `node`, ascending."""
-        return self.items[self.first_item[node] : self.first_item[node + 1]]
+        first, last = np.searchsorted(self.ends, [node, node + 1])
+        return self.items[first:last]
 
-    @property
-    def ends(self) -> Bool:
-        """(nodes,) true where some sequence ends."""
-        return np.diff(self.first_item) > 0
+    @cached_property
+    def depths(self) -> Int32:
+        """(edges,) tokens from the root to the first node of each edge; 0 for the root."""
+        depth = np.zeros(len(self.edges) - 1, dtype=np.int32)
+        first, last = 0, 1
+        while first < last:
+            parents = np.arange(first, last)
+            counts = self.first_child[parents + 1] - self.first_child[parents]
+            length = self.edges[parents + 1] - self.edges[parents]
+            first, last = int(self.first_child[first]), int(self.first_child[last])
+            depth[first:last] = np.repeat(depth[parents] + length, counts)
+        return depth
 
-    @property
-    def leaves(self) -> Bool:
-        """(nodes,) true where nothing follows."""
-        leaf: Bool = np.diff(self.first_child) == 0
-        return leaf
+    def depth_of(self, nodes: Int64) -> Int64:
+        """(nodes,) tokens from the root to each node."""
+        edge = self._edge_of(nodes)
+        return self.depths[edge] + nodes - self.edges[edge]
 
     @property
     def nbytes(self) -> int:
@@ -148,11 +212,12 @@ class TokenTrie:
         return sum(int(getattr(self, name).nbytes) for name in _ARRAYS)
 
     def save(self, folder: Path) -> None:
-        """Write one `.npy` a array into `folder`, so that `open` can map them."""
+        """Write one `.npy` an array into `folder`, so that `open` can map them."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
-        (folder / "trie.json").write_text(json.dumps({"version": _VERSION}), encoding="utf-8")
+        facts = {"version": _VERSION, "height": self.height}
+        (folder / "trie.json").write_text(json.dumps(facts), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> TokenTrie:
@@ -162,62 +227,43 @@ class TokenTrie:
             DataError: the folder holds no trie of this version.
         """
         try:
-            version = json.loads((folder / "trie.json").read_text(encoding="utf-8"))["version"]
-        except (OSError, ValueError, KeyError) as error:
+            facts = json.loads((folder / "trie.json").read_text(encoding="utf-8"))
+            version, height = facts["version"], facts.get("height", 0)
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError("a folder written by TokenTrie.save", str(error), "build it again", file=folder) from error
         if version != _VERSION:
             raise DataError(f"a trie of version {_VERSION}", f"version {version}", "build it again", file=folder)
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS), height)
+
+    def _edge_of(self, nodes: Int64) -> Int64:
+        edge: Int64 = np.searchsorted(self.edges, nodes, side="right") - 1
+        return edge
 
 
-def _representatives(ragged: Ragged) -> Int64:
-    """Return for each sequence the first row that holds the same tokens."""
-    seen: dict[bytes, int] = {}
-    return np.fromiter(
-        (seen.setdefault(ragged[row].tobytes(), row) for row in range(len(ragged.lengths))),
-        dtype=np.int64,
-        count=len(ragged.lengths),
-    )
+class Upto:
+    """A trie that ends at given nodes: sequences finish there alone, and none goes on."""
 
+    def __init__(self, trie: Trie, ends: Iterable[int]) -> None:
+        self._trie = trie
+        self._ends = np.unique(np.fromiter(ends, dtype=np.int64))
 
-def _build(ragged: Ragged, minimum: Int64, cut: bool) -> TokenTrie:
-    """Grow the trie level by level; a level costs one sort of the sequences still on their way."""
-    same_as = _representatives(ragged)
-    minimum = minimum.copy()
-    np.maximum.at(minimum, same_as, minimum)  # copies of one sequence end at one node
-    lengths = ragged.lengths
-    active = np.unique(same_as)  # distinct sequences still on their way
-    at = np.zeros(len(lengths), dtype=np.int64)  # node each sequence has reached
-    tokens: list[npt.NDArray[np.integer]] = [np.full(1, -1)]
-    counts: list[Int64] = []
-    depth = [0]
-    start, size, level = 0, 1, 0
-    while size:
-        depth.append(start + size)
-        stops = lengths[active] == level
-        if cut and level:
-            alone = np.bincount(at[active] - start, minlength=size)[at[active] - start] == 1
-            stops |= alone & (minimum[active] <= level)
-        active = active[~stops]
-        token = ragged.values[ragged.offsets[active] + level]
-        order = np.lexsort((token, at[active]))
-        active, token = active[order], token[order]
-        parent = at[active]
-        new = np.ones(len(active), dtype=np.bool_)
-        new[1:] = (parent[1:] != parent[:-1]) | (token[1:] != token[:-1])
-        counts.append(np.bincount(parent[new] - start, minlength=size))
-        tokens.append(token[new])
-        start, size, level = start + size, int(new.sum()), level + 1
-        at[active] = start + np.cumsum(new) - 1
-    return _assemble(np.concatenate(tokens), np.concatenate(counts), at[same_as], depth)
+    @property
+    def height(self) -> int:
+        """Tokens on the longest branch, or more."""
+        return self._trie.height
 
+    def followers(self, nodes: Int64) -> Followers:
+        """List what may follow each of (nodes,), none of which is an end."""
+        return self._trie.followers(nodes)
 
-def _assemble(tokens: npt.NDArray[np.integer], counts: Int64, at: Int64, depth: Sequence[int]) -> TokenTrie:
-    """Turn a level-ordered list of nodes into flat arrays."""
-    first_child = np.ones(len(tokens) + 1, dtype=np.int32)
-    np.cumsum(counts, out=first_child[1:], dtype=np.int32)
-    first_child[1:] += 1
-    first_item = np.zeros(len(tokens) + 1, dtype=np.int32)
-    np.cumsum(np.bincount(at, minlength=len(tokens)), out=first_item[1:], dtype=np.int32)
-    items = np.argsort(at, kind="stable").astype(np.int32)
-    return TokenTrie(tokens.astype(np.int32), first_child, first_item, items, np.asarray(depth, dtype=np.int32))
+    def accepts(self, nodes: Int64) -> Bool:
+        """(nodes,) true at the ends."""
+        return np.isin(nodes, self._ends)
+
+    def reach(self, nodes: Int64) -> Int64:
+        """(nodes,) at most so many tokens can follow; 0 at the ends."""
+        return np.where(self.accepts(nodes), 0, self._trie.reach(nodes))
+
+    def items_at(self, node: int) -> Int32:
+        """Return the rows of the sequences that end at `node` in the whole trie."""
+        return self._trie.items_at(node)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.lm.beam import Hypothesis, Start, constrained_search, search
+from harness.lm.beam import Hypothesis, Rules, Start, constrained_search, search
 from harness.lm.lattice import Lattice
-from harness.lm.trie import TokenTrie
+from harness.lm.trie import TokenTrie, Upto
 from tests.lm_models import logprobs_after, tiny_llama
 
 END = 1
@@ -106,18 +106,18 @@ def test_second_stage_from_the_cache_equals_a_fresh_search(prompt: list[int], co
     titles = [[2, 3, 7], [2, 4, 7], [5, 7]]
     sequences = [[*titles[i % 3], *s, END] for i, s in enumerate(corpus)]
     trie = TokenTrie.from_sequences(sequences)
-    stop = np.zeros(len(trie), dtype=np.bool_)
-    stop[[n for t in titles if (n := trie.walk(t)) >= 0]] = True
+    upto = Upto(trie, [n for t in titles if (n := trie.walk(t)) >= 0])
     lattice = Lattice(BACKBONE)
-    state = lattice.prefill([prompt, [9, *prompt]])
-    first = search(lattice, [Start(r, (), state[r]) for r in (0, 1)], trie, beam_size=3, stop=stop)
+    state, slots = lattice.prefill([prompt, [9, *prompt]])
+    first = search(lattice, [Start(slots[r], state[r]) for r in (0, 1)], upto, Rules(3))
     chosen = [(row, h) for row, found in enumerate(first) for h in found]
-    rows = np.array([row for row, _ in chosen])
-    depth = max(len(h.path) for _, h in chosen)
-    paths = np.array([list(h.path) + [-1] * (depth - len(h.path)) for _, h in chosen]).reshape(len(chosen), depth)
-    hidden, slots = lattice.feed(rows, paths, np.array([[h.tokens[-1]] for _, h in chosen]))
-    starts = [Start(row, (*h.path, int(slots[i, 0])), hidden[i, 0], h.node) for i, (row, h) in enumerate(chosen)]
-    second = search(lattice, starts, trie, beam_size=4)
+    starts = []
+    for _, h in chosen:
+        at, slot = lattice.next_slot, h.slot
+        parents = [slot, *range(at, at + len(h.unfed) - 1)]
+        hidden, fed = lattice.feed(np.array(parents), np.array(h.unfed))
+        starts.append(Start(int(fed[-1]), hidden[-1], h.node))
+    second = search(lattice, starts, trie, Rules(4))
     for (row, title), found in zip(chosen, second, strict=True):
         left = [*([9] if row else []), *prompt, *title.tokens]
         rest = [s[len(title.tokens) :] for s in sequences if tuple(s[: len(title.tokens)]) == title.tokens]
@@ -153,7 +153,7 @@ def test_empty_and_single_leaf_tries() -> None:
 def test_tokens_outside_a_restricted_vocabulary_are_dead_not_chosen() -> None:
     backbone = BACKBONE.restricted(np.array([END, 2, 3]))
     lattice = Lattice(backbone)
-    state = lattice.prefill([[3]])
+    state, slots = lattice.prefill([[3]])
     trie = TokenTrie.from_sequences([[2, END], [5, END]])
-    found = search(lattice, [Start(0, (), state[0])], trie, beam_size=2)[0]
+    found = search(lattice, [Start(slots[0], state[0])], trie, Rules(2))[0]
     assert [h.tokens for h in found] == [(2, END)]

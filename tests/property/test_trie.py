@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.lm.trie import Ragged, TokenTrie
+from harness.lm.growth import first_copies
+from harness.lm.ragged import Ragged
+from harness.lm.trie import TokenTrie
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=12)
 
@@ -29,7 +31,7 @@ def paths(trie: TokenTrie) -> dict[tuple[int, ...], int]:
     while todo:
         path, node = todo.pop()
         tokens, nodes = trie.children(node)
-        for token, child in zip(tokens.tolist(), nodes, strict=True):
+        for token, child in zip(tokens.tolist(), nodes.tolist(), strict=True):
             found[(*path, token)] = child
             todo.append(((*path, token), child))
     return found
@@ -65,17 +67,41 @@ def test_cut_trie_ends_each_branch_where_one_distinct_sequence_is_left(
     assert sorted(trie.items.tolist()) == list(range(len(sequences)))
 
 
+@given(SEQUENCES, st.booleans())
+def test_a_batch_of_nodes_is_answered_as_each_alone(sequences: list[list[int]], cut: bool) -> None:
+    trie = TokenTrie.from_sequences(sequences, cut=cut)
+    nodes = np.arange(len(trie))
+    found = trie.followers(nodes)
+    depth = {node: len(path) for path, node in paths(trie).items()}
+    assert trie.depth_of(nodes).tolist() == [depth[n] for n in range(len(trie))]
+    assert trie.height == max(depth.values())
+    assert trie.accepts(nodes).tolist() == [len(trie.items_at(n)) > 0 for n in range(len(trie))]
+    below = {n: max(len(p) for p in paths(trie) if p[: depth[n]] == path) for path, n in paths(trie).items()}
+    for node in range(len(trie)):
+        tokens, reached = trie.children(node)
+        assert found.tokens[found.bounds[node] : found.bounds[node + 1]].tolist() == tokens.tolist()
+        assert found.nodes[found.bounds[node] : found.bounds[node + 1]].tolist() == reached.tolist()
+        assert trie.reach(nodes)[node] >= below[node] - depth[node]
+        if len(tokens) == 0:
+            assert trie.reach(nodes)[node] == 0
+
+
+@given(SEQUENCES, st.booleans())
+def test_size_is_at_most_24_bytes_a_sequence_above_its_tokens(sequences: list[list[int]], cut: bool) -> None:
+    trie = TokenTrie.from_sequences(sequences, cut=cut)
+    needed = len(trie.tokens)
+    assert trie.nbytes <= 4 * needed + 24 * len(sequences) + 16
+    assert len(trie.edges) - 1 <= 2 * len({tuple(s) for s in sequences}) + 1
+
+
 @given(SEQUENCES)
-def test_depth_ranges_hold_the_nodes_of_each_level(sequences: list[list[int]]) -> None:
-    trie = TokenTrie.from_sequences(sequences)
-    for path, node in paths(trie).items():
-        assert trie.depth[len(path)] <= node < trie.depth[len(path) + 1]
-    assert trie.height == max((len(s) for s in sequences), default=0)
+def test_first_copies(sequences: list[list[int]]) -> None:
+    assert first_copies(Ragged.of(sequences)).tolist() == [sequences.index(s) for s in sequences]
 
 
 def test_walk_leaves_the_trie() -> None:
     trie = TokenTrie.from_sequences([[7, 2], [7, 5], [9]])
-    assert trie.walk([7, 5]) == 4
+    assert trie.walk([7, 5]) == 4 and trie.tokens[4] == 5
     assert trie.walk([7, 3]) == -1
     assert trie.walk([9, 1]) == -1
 
@@ -92,7 +118,7 @@ def test_saved_trie_is_mapped_and_equal(tmp_path: Path) -> None:
     trie = TokenTrie.from_sequences(Ragged.of([[1, 2], [1, 3], [1, 2]]))
     trie.save(tmp_path / "trie")
     back = TokenTrie.open(tmp_path / "trie")
-    for name in ("tokens", "first_child", "first_item", "items", "depth"):
+    for name in ("tokens", "edges", "first_child", "ends", "items", "height"):
         assert np.array_equal(getattr(back, name), getattr(trie, name))
     assert isinstance(back.tokens, np.memmap)
 

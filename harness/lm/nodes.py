@@ -1,0 +1,156 @@
+"""What may follow the nodes a search has come to, with log-probabilities: looked up by (start, node)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.lm.ragged import Int64
+from harness.lm.session import Session
+from harness.lm.trie import Bool, Followers, Trie
+
+if TYPE_CHECKING:
+    import torch
+
+Normaliser = Literal["vocabulary", "allowed"]
+
+_STATES = 256
+"""States whose logits over the whole vocabulary are computed at once: bounds the memory."""
+
+
+class Scored:
+    """Scored nodes of one search. Each keeps its best `width` followers, since no more can be among the candidates.
+
+    followers: node, token and logprob of each scored node's followers, (scored, width) each, best first;
+    -inf where there are fewer.
+    """
+
+    def __init__(self, session: Session, trie: Trie, normaliser: Normaliser, width: int) -> None:
+        self._session, self._trie, self._normaliser, self._width = session, trie, normaliser, width
+        self._record: dict[tuple[int, int], int] = {}
+        self._slot: list[int] = []
+        self.followers: tuple[Int64, Int64, np.ndarray] = (
+            np.zeros((0, width), dtype=np.int64),
+            np.zeros((0, width), dtype=np.int64),
+            np.zeros((0, width)),
+        )
+
+    def find(self, starts: Int64, nodes: Int64, wanted: Bool) -> Int64:
+        """(n, beams) record of the nodes of start starts[i], -1 where unscored or not `wanted`."""
+        found = np.full(nodes.shape, -1, dtype=np.int64)
+        get = self._record.get
+        for line, place in zip(*(a.tolist() for a in np.nonzero(wanted)), strict=True):
+            found[line, place] = get((int(starts[line]), int(nodes[line, place])), -1)
+        return found
+
+    def slots_of(self, records: Int64) -> Int64:
+        """Return the slot of each record's node: -1 where its token was not fed, or where there is no record."""
+        slots: Int64 = np.array([*self._slot, -1])[records]
+        return slots
+
+    def add(self, starts: Int64, nodes: Int64, slots: Int64, states: torch.Tensor) -> None:
+        """Score nodes whose tokens were fed: slot and (n, width) state of each."""
+        followers = self._trie.followers(nodes)
+        self._append(starts, nodes, slots, followers, self._logprobs(states, followers))
+
+    def add_forced(self, starts: Int64, nodes: Int64) -> Bool:
+        """Score those nodes that need no model: only one way to go on, and probabilities are over what is allowed."""
+        if self._normaliser != "allowed":
+            return np.zeros(len(nodes), dtype=np.bool_)
+        forced = self._trie.followers(nodes).counts == 1
+        if forced.any():
+            followers = self._trie.followers(nodes[forced])
+            sure = np.zeros(len(followers.nodes))
+            self._append(starts[forced], nodes[forced], np.full(len(sure), -1), followers, sure)
+        return forced
+
+    def feed(self, starts: Int64, slots: Sequence[int], tails: Sequence[Sequence[int]], nodes: Int64) -> None:
+        """Feed each tail behind its slot, so that nodes[i] is reached; with what lies ahead, and score these nodes."""
+        parents: list[int] = []
+        tokens: list[int] = []
+        last: list[int] = []
+        first = self._session.next_slot
+        for slot, tail in zip(slots, tails, strict=True):
+            for token in tail:
+                parents.append(slot)
+                tokens.append(token)
+                slot = first + len(tokens) - 1  # noqa: PLW2901 - the tail goes on behind its own token
+            last.append(slot)
+        starts, nodes, at = self._look_ahead(starts, nodes, np.array(last), parents, tokens)
+        states, _ = self._session.feed(np.array(parents, dtype=np.int64), np.array(tokens, dtype=np.int64))
+        self.add(starts, nodes, at, states[at - first])
+
+    def _look_ahead(
+        self, starts: Int64, nodes: Int64, at: Int64, parents: list[int], tokens: list[int]
+    ) -> tuple[Int64, Int64, Int64]:
+        """Add forced tokens behind `nodes`, level by level, while the pass has room; return all nodes and their slots."""
+        first = self._session.next_slot
+        found = [(starts, nodes, at)]
+        while self._normaliser == "vocabulary" and len(nodes) and len(tokens) < self._session.lookahead_tokens:
+            followers = self._trie.followers(nodes)
+            owner = np.repeat(np.arange(len(nodes)), followers.counts)
+            forced = np.flatnonzero((followers.counts[owner] == 1) & (self._trie.reach(followers.nodes) > 0))
+            forced = forced[: self._session.lookahead_tokens - len(tokens)]
+            parents.extend(at[owner[forced]].tolist())
+            at = first + len(tokens) + np.arange(len(forced))
+            tokens.extend(followers.tokens[forced].tolist())
+            starts, nodes = starts[owner[forced]], followers.nodes[forced]
+            found.append((starts, nodes, at))
+        return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
+
+    def _append(self, starts: Int64, nodes: Int64, slots: Int64, followers: Followers, logprobs: np.ndarray) -> None:
+        for key in zip(starts.tolist(), nodes.tolist(), strict=True):
+            self._record[key] = len(self._record)
+        self._slot += slots.tolist()
+        owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
+        rows = [np.zeros((len(nodes), self._width), dtype=d) for d in (np.int64, np.int64)]
+        rows.append(np.full((len(nodes), self._width), -np.inf))
+        for row, values in zip(rows, (followers.nodes, followers.tokens, logprobs), strict=True):
+            row[owner, rank] = values[chosen]
+        self.followers = tuple(np.concatenate(p) for p in zip(self.followers, rows, strict=True))  # type: ignore[assignment]
+
+    def _logprobs(self, states: torch.Tensor, followers: Followers) -> np.ndarray:
+        """(followers,) float64; -inf where the head was cut off."""
+        import torch
+
+        session = self._session
+        columns = session.backbone.column_of[followers.tokens]
+        owner = np.repeat(np.arange(len(followers.counts)), followers.counts)
+        known = np.flatnonzero(columns >= 0)
+        values = np.full(len(columns), -np.inf)
+        with session.work.model(), torch.inference_mode():
+            if self._normaliser == "allowed":
+                values[known] = session.logits_at(states, owner[known], columns[known]).double().cpu().numpy()
+            else:
+                for first in range(0, len(states), _STATES):
+                    mine = known[slice(*np.searchsorted(owner[known], [first, first + _STATES]))]
+                    logprobs = torch.log_softmax(session.logits(states[first : first + _STATES]), dim=-1)
+                    where = (torch.from_numpy(a).to(logprobs.device) for a in (owner[mine] - first, columns[mine]))
+                    values[mine] = logprobs[tuple(where)].double().cpu().numpy()
+        if self._normaliser == "vocabulary":
+            return values
+        total = np.logaddexp.reduceat(values, followers.bounds[:-1])
+        with np.errstate(invalid="ignore"):  # -inf - -inf: a node all of whose followers were cut off
+            return np.where(np.isneginf(values), -np.inf, values - total[owner])
+
+
+def _best(values: np.ndarray, bounds: Int64, width: int) -> tuple[Int64, Int64, Int64]:
+    """Choose the best `width` of each run, best first, equal ones in order.
+
+    Returns:
+        For each chosen one its run, its rank there from 0, and its place in `values`.
+    """
+    counts = np.diff(bounds)
+    kept = np.isfinite(values)
+    for run in np.flatnonzero(counts > 4 * width).tolist():  # sorting all tokens that may open a title takes too long
+        mine = values[bounds[run] : bounds[run + 1]]
+        kept[bounds[run] : bounds[run + 1]] &= mine >= np.partition(mine, -width)[-width]
+    place = np.flatnonzero(kept)
+    run = np.repeat(np.arange(len(counts)), counts)[place]
+    order = np.lexsort((-values[place], run))
+    place, run = place[order], run[order]
+    rank = np.arange(len(run)) - np.searchsorted(run, run, side="left")
+    best = rank < width
+    return run[best], rank[best], place[best]
