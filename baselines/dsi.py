@@ -30,6 +30,7 @@ from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, System
 from harness.types import Corpus, Hit, Split
+from harness.validation import validated
 
 NAME = "dsi"
 QUESTION = "Question: {query}"
@@ -150,6 +151,17 @@ class Dsi:
         _, trie, names = self._ready()
         self._counters["invalid_docids"] += sum(not len(trie.items_at(h.node)) for h in hypotheses)
         return [Hit(names[item], h.logprob) for h in hypotheses for item in trie.items_at(h.node)]
+
+    def with_beam_size(self, beam_size: int) -> Dsi:
+        """Return the same trained system with another `beam_size`; weights and trie are shared, not copied.
+
+        Raises:
+            ConfigError: below 1.
+        """
+        table = {**self.settings.model_dump(mode="json"), "beam_size": beam_size}
+        other = Dsi(validated(DsiSettings, table, "with_beam_size"), self.seed)
+        other._parts, other._summary = self._parts, self._summary
+        return other
 
     def counters(self) -> Mapping[str, float]:
         """Return queries, model_calls, invalid_docids, dead_beams and mask_share of the last search."""

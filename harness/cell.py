@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from harness.plan import Spec
     from harness.reporter import Reporter
     from harness.retriever import Retriever, System
-    from harness.store import CellFolder, Counters, Meter
-    from harness.types import Dataset, Hit
+    from harness.store import CellFolder, Meter
+    from harness.types import Dataset
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -37,7 +37,7 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     from harness.meter import PeakRss, folder_bytes, reset_gpu_peak, rss_bytes
     from harness.plan import evaluated
 
-    system, settings = _system(spec)
+    system, settings = declared(spec)
     meter: Meter = {"rss_base_bytes": rss_bytes(), "threads": spec["threads"]}
     dataset = _dataset(folder, spec)
     split = evaluated(dataset, spec["split"], spec["limit"])
@@ -65,11 +65,11 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
 
 def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     """Load the saved index, search every query under the meter and write the run."""
-    from harness.meter import PeakRss, latencies, reset_gpu_peak, throughput
+    from harness.meter import PeakRss, Tally, latencies, reset_gpu_peak, throughput
     from harness.plan import evaluated
     from harness.ranking import validate
 
-    system, _ = _system(spec)
+    system, _ = declared(spec)
     dataset = _dataset(folder, spec)
     split = evaluated(dataset, spec["split"], spec["limit"])
     texts = [query.text for query in split.queries]
@@ -88,7 +88,7 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
             retriever.search, alone, spec["depth"], spec["latency_warmup"], progress=progress
         )
         progress.phase("search", len(texts), "queries")
-        tally = _Tally(retriever)
+        tally = Tally(retriever)
         found = throughput(tally.search, texts, spec["depth"], spec["batch_size"], progress=progress)
     run = {query.qid: hits for query, hits in zip(split.queries, found.hits, strict=True)}
     validate(run, dataset.corpus.row_of, spec["depth"])
@@ -106,38 +106,6 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
         meter["counters"] = counters
     _add_device(meter, retriever)
     folder.write_meter(meter)
-
-
-class _Tally:
-    """Searches, and adds up what a generative system counts in each batch."""
-
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-        self._counters: Callable[[], Mapping[str, float]] | None = getattr(retriever, "counters", None)
-        self._sums: dict[str, float] = {}
-        self._weights: dict[str, float] = {}
-
-    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """Search one batch."""
-        hits = self._retriever.search(queries, k)
-        if self._counters is not None:
-            for name, value in self._counters().items():
-                # A share is averaged over queries; everything else is a total.
-                weight = len(queries) if name == "mask_share" else 1
-                self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
-                self._weights[name] = self._weights.get(name, 0.0) + weight
-        return hits
-
-    def counters(self, queries: int) -> Counters:
-        """Return totals over the whole search; model calls per query; what was not counted is absent."""
-        found: dict[str, float] = {
-            name: self._sums[name] for name in ("invalid_docids", "dead_beams") if name in self._sums
-        }
-        if "model_calls" in self._sums:
-            found["model_calls_per_query"] = self._sums["model_calls"] / queries
-        if "mask_share" in self._sums:
-            found["mask_share"] = self._sums["mask_share"] / self._weights["mask_share"]
-        return cast("Counters", found)
 
 
 def main() -> int:
@@ -206,7 +174,8 @@ def _explain(error: BaseException) -> dict[str, Any]:
     return {"reason": f"{type(error).__name__}: {error}".removesuffix(": ")}
 
 
-def _system(spec: Spec) -> tuple[System, Any]:
+def declared(spec: Spec) -> tuple[System, Any]:
+    """Return the system of a cell and its settings."""
     from harness.plan import resolve
     from harness.validation import validated
 

@@ -1,4 +1,4 @@
-"""The command line: run, report, list, search, doctor.
+"""The command line: run, report, list, search, doctor, bench.
 
 Exit codes: 0 done · 1 a cell failed, or something is missing · 2 a request that cannot be met (every HarnessError,
 and wrong usage) · 3 a fault of the program itself · 130 interrupted · 141 nobody reads the output any more.
@@ -13,10 +13,10 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +50,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+bench = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Time the engine against other ways, on this machine, in one run."
+)
+app.add_typer(bench, name="bench")
 
 
 class Kind(StrEnum):
@@ -173,6 +179,109 @@ def doctor() -> None:
     missing = [check.name for check in checks if check.state == "missing"]
     _say(f"harness run {examination.DEFAULT_EXPERIMENT} cannot work yet; missing: {', '.join(missing)}")
     raise typer.Exit(INCOMPLETE)
+
+
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the figures (png, svg or pdf).")]
+
+
+@bench.command(name="decode")
+def bench_decode(
+    *,
+    json: JsonOption = None,
+    plot: PlotOption = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Embedded model, a Hugging Face folder or name.")
+    ] = "embedded",
+    titles: Annotated[str, typer.Option(metavar="NAME", help="Dataset to decode titles of.")] = "vital-articles/10k",
+    passages: Annotated[
+        str, typer.Option(metavar="NAME", help="Dataset to decode passages of, and to search as a whole.")
+    ] = "vital-articles/1k",
+    beam_size: Annotated[int, typer.Option(metavar="N", min=1, help="Beams of all.")] = 5,
+    singles: Annotated[int, typer.Option(metavar="N", min=1, help="Queries asked alone.")] = 12,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=2, help="Queries asked together.")] = 32,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Batches timed.")] = 3,
+) -> None:
+    """Compare constrained decoding with `generate` and with the released way. Takes about 15 minutes on two cores."""
+    from harness.bench.lines import Lines
+    from reports import bench as drawn
+    from selfretrieval.bench import Options, decode
+
+    options = Options(model, titles, passages, beam_size, singles, batch_size, rounds)
+    figures = decode(options, Lines(_say))
+    _publish(figures, (drawn.decode_table, drawn.exhaustive_table), drawn.draw_decode, json, plot)
+
+
+@bench.command(name="trie")
+def bench_trie(
+    *,
+    json: JsonOption = None,
+    plot: PlotOption = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="N,N", help="Numbers of sequences.")
+    ] = "10000,30000,100000,300000,1000000",
+) -> None:
+    """Grow a trie from titles of Wikipedia articles and ones mixed from them. Takes about half a minute."""
+    from harness.bench import trie
+    from harness.bench.lines import Lines
+    from reports import bench as drawn
+
+    figures = trie.summarise(trie.run(trie.titles(), _sizes(sizes), progress=Lines(_say)))
+    _publish(figures, (drawn.trie_table,), drawn.draw_trie, json, plot)
+
+
+@bench.command(name="beams")
+def bench_beams(
+    folder: RunFolderArgument,
+    *,
+    sizes: Annotated[str, typer.Option(metavar="N,N", help="Beam sizes.")] = "1,2,5,10,20,50,100",
+    systems: SystemsOption = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset of the run.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N queries.")] = None,
+) -> None:
+    """Search with beams of several sizes in a finished run, and add the curve to its report (Table 9 of the paper)."""
+    from harness import beam_curve
+    from harness.bench.lines import Lines
+
+    beam_curve.measure(
+        folder, sizes=_sizes(sizes), systems=_names(systems), dataset=dataset, limit=limit, progress=Lines(_say)
+    )
+    _say(str(_report(folder)))
+
+
+def _sizes(text: str) -> list[int]:
+    """Read "10,20" as ascending numbers of at least 1."""
+    from harness.errors import ConfigError
+
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or found[0] < 1:
+        raise ConfigError("numbers of at least 1, such as 10,100", repr(text), "correct --sizes")
+    return found
+
+
+def _publish(
+    figures: Mapping[str, Any],
+    tables: Sequence[Callable[[Any], tuple[tuple[str, ...], Sequence[Sequence[str]]]]],
+    draw: Callable[[Any, Path], None],
+    json: Path | None,
+    plot: Path | None,
+) -> None:
+    """Print a benchmark's tables and write what was asked for, with the machine beside the figures."""
+    from harness.environment import describe
+    from harness.jsonfile import write_json
+    from harness.listing import Listing
+
+    for table in tables:
+        _say("\n" + "\n".join(Listing(*table(figures)).plain()))
+    if json:
+        write_json(json, {**figures, "environment": describe()}, "the figures of a benchmark")
+        _say(f"\n{json}")
+    if plot:
+        draw(figures, plot)
+        _say(str(plot))
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, HarnessError, RunFolderError, UnknownNameError
+from harness import finished
+from harness.errors import ConfigError, HarnessError
 from harness.records import Cell
 from harness.store import RunFolder
 
@@ -63,20 +64,10 @@ class Question:
         if not text.strip():
             raise ConfigError("a question", "an empty text", "write the question in quotes after the run folder")
         run = RunFolder(folder)
-        cells = run.cells()
-        if not cells:
-            raise RunFolderError(f"a run with systems in {folder}", "a plan of no cells", "run the experiment again")
-        datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+        datasets = finished.datasets(run)
         chosen = dataset or datasets[0]
-        if chosen not in datasets:
-            raise UnknownNameError.of("dataset of this run", chosen, datasets)
-        here = [cell for cell in cells if cell.dataset == chosen]
-        labels = {cell.system for cell in here}
-        for name in systems or ():
-            if name not in labels:
-                raise UnknownNameError.of("system of this run", name, labels)
-        wanted = systems or [cell.system for cell in here if cell.family != BRACKET]
-        picked = tuple(_cell_of(run, here, name) for name in dict.fromkeys(wanted))
+        cells = finished.pick(run, systems, chosen)
+        picked = tuple(cell for cell in cells if systems or cell.family != BRACKET)
         return cls(text, run, chosen, picked, tuple(d for d in datasets if d != chosen))
 
     def answers(self, k: int, clock: Callable[[], float] = time.perf_counter) -> Iterator[Answer]:
@@ -92,28 +83,14 @@ class Question:
             yield answer
 
     def _ask(self, cell: Cell, corpus: Corpus, k: int, clock: Callable[[], float]) -> Answer:
-        from harness import plan
-
-        status = self.folder.status(cell)
-        if status is None:
-            return Answer(cell.system, problem="has not run yet")
-        if status["state"] != "done":
-            return Answer(cell.system, problem=f"failed: {_one_line(status['reason'] or 'no reason given')}")
-        model = self.folder.cell(cell).model
-        if not model.is_dir():
-            return Answer(cell.system, problem=f"cannot answer: {model} is missing")
-        retriever = plan.resolve(cell.registered).load(model)
+        problem = finished.problem(self.folder, cell)
+        if problem:
+            return Answer(cell.system, problem=_one_line(problem))
+        retriever = finished.load(self.folder, cell)
         began = clock()
         (hits,) = retriever.search([self.text], k)
         search_ms = 1000 * (clock() - began)
         return Answer(cell.system, tuple(_filled(hit, corpus) for hit in hits), search_ms)
-
-
-def _cell_of(run: RunFolder, cells: Sequence[Cell], system: str) -> Cell:
-    """Choose a system's first seed that is done, else its first seed."""
-    seeds = [cell for cell in cells if cell.system == system]
-    done = (cell for cell in seeds if (status := run.status(cell)) and status["state"] == "done")
-    return next(done, seeds[0])
 
 
 def _filled(hit: Hit, corpus: Corpus) -> Hit:

@@ -9,15 +9,18 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from harness.errors import ConfigError, DataError
 from harness.progress import SILENT, Progress
-from harness.records import LatencyMs
+from harness.records import Counters, LatencyMs
 from harness.types import Hit
+
+if TYPE_CHECKING:
+    from harness.retriever import Retriever
 
 Search = Callable[[Sequence[str], int], Sequence[Sequence[Hit]]]
 """`Retriever.search`: queries, k -> hits of each query."""
@@ -73,6 +76,38 @@ class PeakRss:
     def _sample(self) -> None:
         while not self._stop.wait(_SAMPLE_S):
             self.peak_bytes = max(self.peak_bytes, rss_bytes())
+
+
+class Tally:
+    """Searches, and adds up what a generative system counts in each batch."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+        self._counters: Callable[[], Mapping[str, float]] | None = getattr(retriever, "counters", None)
+        self._sums: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Search one batch."""
+        hits = self._retriever.search(queries, k)
+        if self._counters is not None:
+            for name, value in self._counters().items():
+                # A share is averaged over queries; everything else is a total.
+                weight = len(queries) if name == "mask_share" else 1
+                self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
+                self._weights[name] = self._weights.get(name, 0.0) + weight
+        return hits
+
+    def counters(self, queries: int) -> Counters:
+        """Return totals over the whole search; model calls per query; what was not counted is absent."""
+        found: dict[str, float] = {
+            name: self._sums[name] for name in ("invalid_docids", "dead_beams") if name in self._sums
+        }
+        if "model_calls" in self._sums:
+            found["model_calls_per_query"] = self._sums["model_calls"] / queries
+        if "mask_share" in self._sums:
+            found["mask_share"] = self._sums["mask_share"] / self._weights["mask_share"]
+        return cast(Counters, found)
 
 
 class Throughput(NamedTuple):

@@ -154,6 +154,22 @@ class Counters(TypedDict, total=False):
     mask_share: float
 
 
+class BeamRow(TypedDict):
+    """One row of beams.json: a trained system searched with another beam size, over the first `n` evaluated queries.
+
+    Each query is asked alone, after a warm-up. measures: ir_measures name -> mean over all `n` queries, 0 for one
+    without hits. latency_ms: of these queries, asked for `k` hits. rss_peak_bytes: of the whole process while it
+    searched. counters: absent for a system that counts nothing.
+    """
+
+    beam_size: int
+    n: int
+    measures: dict[str, float]
+    latency_ms: LatencyMs
+    rss_peak_bytes: int
+    counters: NotRequired[Counters]
+
+
 class Meter(TypedDict, total=False):
     """meter.json: time, memory and size of one cell."""
 

@@ -62,6 +62,17 @@ class Counting(Protocol):
         """Return queries, model_calls, invalid_docids, dead_beams and mask_share (0..1) of the last search."""
 
 
+@runtime_checkable
+class Beamed(Protocol):
+    """What systems that search with a beam also offer: quality against latency without training again."""
+
+    def with_beam_size(self, beam_size: int) -> Retriever:
+        """Return the same trained system searching with another beam size; it shares all else.
+
+        `beam_size` is at least 1 (else ConfigError) and may exceed what there is to find.
+        """
+
+
 class Reranker(Protocol):
     """Orders given candidates."""
 

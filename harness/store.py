@@ -4,7 +4,7 @@
       experiment.json · results.json · significance.json
       <slug>/data/                the dataset, as harness.datasets.stored writes it
       <slug>/<system>/<seed>/     spec.json · run.trec.gz · per_query.parquet · meter.json · training.jsonl ·
-                                  model/ · cell.log · status.json
+                                  model/ · cell.log · status.json · beams.json (where somebody measured it)
       report/
 
 Every file is written whole or not at all. `RunFolder` names the folder, `CellFolder` one cell in it.
@@ -24,6 +24,7 @@ from harness.errors import RunFolderError
 from harness.jsonfile import AGAIN, check_format, read_lines, read_object, read_rows, require, write_json, write_lines
 from harness.records import (
     FORMAT,
+    BeamRow,
     Cell,
     CellKey,
     CellRecord,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "BeamRow",
     "Cell",
     "CellFolder",
     "CellKey",
@@ -126,6 +128,15 @@ class CellFolder:
     def write_training(self, rows: Iterable[Mapping[str, float | int | str]]) -> None:
         """Write the training log, one JSON object a line."""
         write_lines(self.path / "training.jsonl", rows, "the training log of a cell")
+
+    def beams(self) -> list[BeamRow]:
+        """Read how the system does with other beam sizes, narrowest first; empty when nobody measured it."""
+        path = self.path / "beams.json"
+        return cast(list[BeamRow], read_rows(path)) if path.exists() else []
+
+    def write_beams(self, rows: Sequence[BeamRow]) -> None:
+        """Write how the system does with other beam sizes, in place of what was measured before."""
+        write_json(self.path / "beams.json", rows, "the beam sizes of a cell")
 
     def per_query(self) -> dict[str, dict[str, float]]:
         """Read measure -> qid -> value.

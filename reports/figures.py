@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import plots, units
+from reports import beams, plots, units
 from reports.load import Report, Row, Score, Section, number
-from reports.plots import Point
+from reports.plots import Drawing, Point
 from reports.units import label
 
 if TYPE_CHECKING:
@@ -23,20 +22,9 @@ STROKES = ("-", "--", ":", "-.")
 MOST_POINTS = 200
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure on disk (figures/slug.*), its SVG for the page, and its words."""
-
-    slug: str
-    title: str
-    caption: str
-    alt: str
-    svg: str
-
-
 def draw(report: Report, section: Section, folder: Path) -> tuple[Drawing, ...]:
     """Draw everything a dataset has data for into `folder`, in the order of the page."""
-    painters = (_latency, _memory, _hits, _training, _slices)
+    painters = (_latency, _memory, _beams, _hits, _training, _slices)
     drawings = [painter(report, section, folder) for painter in painters]
     return tuple(d for d in drawings if d is not None)
 
@@ -60,6 +48,10 @@ def _latency(_: Report, section: Section, folder: Path) -> Drawing | None:
 
 def _memory(_: Report, section: Section, folder: Path) -> Drawing | None:
     return _trade(section, folder, MEMORY)
+
+
+def _beams(_: Report, section: Section, folder: Path) -> Drawing | None:
+    return beams.draw(section, folder)
 
 
 def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reports import markup, summary, units
-from reports.figures import Drawing
 from reports.load import Report, Section
 from reports.markup import Table
+from reports.plots import Drawing
 
 if TYPE_CHECKING:
     from jinja2 import Environment

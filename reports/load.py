@@ -19,6 +19,7 @@ from typing import Any
 from harness import store as stored
 from harness.errors import RunFolderError
 from harness.store import RunFolder, slug
+from reports.beams import Beam, read
 from reports.units import SIGNIFICANT
 
 FAMILIES = ("sparse", "dense", "generative", "self-retrieval", "bracket")
@@ -71,6 +72,7 @@ class Cell:
     wall_s: float | None
     meter: Mapping[str, Any]
     training: tuple[Mapping[str, Any], ...]
+    beams: tuple[Beam, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,8 @@ def _cell(store: RunFolder, planned: stored.Cell) -> Cell:
         reason = f"{phase}{status.get('reason') or 'no reason was recorded'}"
         return Cell(seed, folder, "failed", reason, wall_s, {}, ())
     meter: Mapping[str, Any] = {**store.meter(planned)}
-    return Cell(seed, folder, "done", "", wall_s, meter, tuple(store.training(planned)))
+    training, beams = tuple(store.training(planned)), read(store.cell(planned).beams())
+    return Cell(seed, folder, "done", "", wall_s, meter, training, beams)
 
 
 def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:

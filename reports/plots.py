@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,17 @@ GREY = "#6b6b6b"
 
 
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure on disk (figures/slug.*), its SVG for the page, and its words."""
+
+    slug: str
+    title: str
+    caption: str
+    alt: str
+    svg: str
 
 
 class Look(NamedTuple):

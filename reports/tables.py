@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports import units
+from reports import beams, units
 from reports.load import Comparison, Report, Row, Score, Section
 from reports.markup import Cell, Line, Table
 from reports.units import label
@@ -16,6 +16,8 @@ REFERENCE_MARK, BETTER, WORSE = "†", "▲", "▼"
 def tables(report: Report, section: Section) -> dict[str, Table]:
     """Build every table of a dataset that has something to say, by kind, in the order of the page."""
     built = {"quality": quality(report, section), "cost": cost(section)}
+    if any(beams.of(row) for row in section.rows):
+        built["beams"] = beams.table(section)
     if section.slices():
         built["slices"] = slices(section)
     if section.comparisons:

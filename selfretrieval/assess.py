@@ -66,9 +66,7 @@ def _chunks(lengths: Sequence[int]) -> list[list[int]]:
     return chunks
 
 
-def _judge(
-    fork: Lattice, slots: Int64, chains: Sequence[Sequence[int]], refusal: Sequence[int]
-) -> list[Assessment]:
+def _judge(fork: Lattice, slots: Int64, chains: Sequence[Sequence[int]], refusal: Sequence[int]) -> list[Assessment]:
     """Feed each chain behind its slot; its last tokens are the refusal's, but for the very last."""
     import torch
 

@@ -23,8 +23,9 @@ class Memory:
     """One sequence a passage, `{title}\\n Related document content: {passage} <eos>`, and their trie.
 
     sequences: tokens of each corpus row. heads: (passages,) length of each title with the boundary behind it.
-    trie: cut where a passage is unique, never inside the head. stops: nodes where a title ends, ascending, that is behind
-    the first token of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's score.
+    trie: cut where a passage is unique, never inside the head. stops: nodes where a title ends, ascending, that is
+    behind the first token of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's
+    score.
     """
 
     sequences: Ragged

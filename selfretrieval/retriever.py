@@ -13,7 +13,7 @@ from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.examples import Example, spend_shares, supervised_pairs
-from harness.lm.lattice import Lattice, require_lattice
+from harness.lm.lattice import require_lattice
 from harness.lm.session import told
 from harness.lm.training import TrainingSettings, TrainingSummary
 from harness.lm.training import train as train_backbone
@@ -21,6 +21,7 @@ from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, System
 from harness.types import Corpus, Hit, Split
+from harness.validation import validated
 from selfretrieval import prompts, score
 from selfretrieval.assess import Assessment, assess
 from selfretrieval.examples import Views, draw_negatives
@@ -245,6 +246,21 @@ class SelfRetriever:
                 best[row] = max(best.get(row, 0.0), j.title_score * j.passage_score)
         return [Hit(p.docid, value, p.title, p.text) for row, value in best.items() for p in [corpus[row]]]
 
+    def with_beam_size(self, beam_size: int) -> SelfRetriever:
+        """Return the same trained system with another beam of titles; weights, trie and passages are shared.
+
+        The beam of passages under each title stays `passage_beams`, but where no titles are written it is the only
+        beam there is and takes `beam_size`.
+
+        Raises:
+            ConfigError: below 1.
+        """
+        beam = "title_beams" if self.settings.titles else "passage_beams"
+        table = {**self.settings.model_dump(mode="json"), beam: beam_size}
+        other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_beam_size"), self.seed)
+        other._parts, other._summary = self._parts, self._summary
+        return other
+
     def counters(self) -> Mapping[str, float]:
         """Return queries, model_calls, invalid_docids, dead_beams and mask_share of the last search."""
         return told(self._counters)
@@ -284,6 +300,11 @@ class SelfRetriever:
         backbone = load(str(folder), retriever.settings.dtype)
         retriever._parts = _Parts(backbone, Memory.open(folder / "trie"), Corpus.open(folder / "corpus.arrow"))
         return retriever
+
+    @property
+    def parts(self) -> _Parts:
+        """Return the backbone, the memory and the corpus; DataError before there are any."""
+        return self._ready()
 
     def _ready(self) -> _Parts:
         if self._parts is None:

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+_FACTS: weakref.WeakKeyDictionary[Any, dict[str, object]] = weakref.WeakKeyDictionary()
+"""`Backbone.facts` of the models that were wrapped as they are."""
 
 EMBEDDED = "embedded"
 """Name of the packaged SmolLM2-135M-Instruct."""
@@ -48,6 +52,11 @@ class Backbone:
     vocabulary: np.ndarray | None = None
     facts: dict[str, object] = field(default_factory=dict, repr=False)
     """What was found out about the model and need not be found out again."""
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any = None) -> Backbone:
+        """Wrap a model as it is; `tokenizer` is needed to encode and decode alone."""
+        return cls(model, tokenizer, facts=_FACTS.setdefault(model, {}))
 
     @property
     def device(self) -> torch.device:

@@ -36,8 +36,8 @@ class Hypothesis(NamedTuple):
     """One finished way through the trie.
 
     node: where it ends. tokens: what was written. logprob: sum of their log-probabilities, natural logarithm.
-    score: logprob / length ** length_penalty (0 for nothing written); the ranking. slot: of its last token that was fed,
-    or of its start. unfed: the tokens behind that slot, its last one among them. start: position among the starts given.
+    score: logprob / length ** length_penalty (0 for nothing written); the ranking. slot: of its last token that was
+    fed, or of its start. unfed: the tokens behind that slot, its last one among them. start: position among the starts.
     """
 
     node: int
@@ -75,7 +75,7 @@ class Rules(NamedTuple):
 
 
 def constrained_search(
-    backbone: Backbone,
+    model: Backbone | object,
     prompts: Sequence[Sequence[int]],
     trie: Trie,
     *,
@@ -89,7 +89,7 @@ def constrained_search(
     """Continue each prompt within the trie; neither batches nor the order of the prompts change what is found.
 
     Args:
-        backbone: the language model; see `harness.lm.backbone.load` and `Backbone.of`.
+        model: any Hugging Face model with a language-model head, causal or encoder-decoder, or a `Backbone`.
         prompts: token ids, at least one each.
         trie: what may be written.
         beam_size, normaliser, length_penalty, early_stopping: see `Rules`.
@@ -102,6 +102,7 @@ def constrained_search(
     Raises:
         ConfigError: a number out of range. DataError: an empty prompt.
     """
+    backbone = as_backbone(model)
     rules = checked(Rules(beam_size, normaliser, length_penalty, early_stopping))
     if batch_size < 1:
         raise ConfigError("a batch size of at least 1", str(batch_size), "correct batch_size")
@@ -115,6 +116,11 @@ def constrained_search(
         if counters is not None:
             session.work.count_into(counters)
     return found
+
+
+def as_backbone(model: Backbone | object) -> Backbone:
+    """Wrap a Hugging Face model; what is derived from its weights is kept as long as the model lives."""
+    return model if isinstance(model, Backbone) else Backbone.of(model)
 
 
 def checked(rules: Rules) -> Rules:
@@ -191,7 +197,18 @@ class _Beams:
     @property
     def alive(self) -> np.ndarray:
         """(starts, beam_size) whether there is a beam."""
-        return np.isfinite(self.logprob)
+        found: np.ndarray = np.isfinite(self.logprob)
+        return found
+
+
+class _Chosen(NamedTuple):
+    """Candidates that go on, (starts, beam_size) each, best first; those with reach 0 fill empty places."""
+
+    parent: Int64
+    node: Int64
+    token: Int64
+    total: np.ndarray
+    reach: Int64
 
 
 class _Search:
@@ -207,9 +224,9 @@ class _Search:
 
         going = np.flatnonzero(self.beams.alive[:, 0])
         if len(going):
-            states = torch.stack([self.starts[i].state for i in going])
-            nodes, slots = (np.array([getattr(self.starts[i], f) for i in going]) for f in ("node", "slot"))
-            self.scored.add(going, nodes, slots, states)
+            begun = [self.starts[i] for i in going.tolist()]
+            nodes, slots = np.array([s.node for s in begun]), np.array([s.slot for s in begun])
+            self.scored.add(going, nodes, slots, torch.stack([s.state for s in begun]))
         while len(going):
             records = self.scored.find(going, self.beams.node[going], self.beams.alive[going])
             waiting = (records < 0) & self.beams.alive[going]
@@ -225,9 +242,11 @@ class _Search:
         shape = (len(self.starts), self.rules.beam_size)
         node = np.array([s.node for s in self.starts], dtype=np.int64)
         beams = _Beams(
-            *(np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)),
-            *(np.zeros(shape, dtype=np.int64) for _ in range(2)),
-            np.zeros((*shape, 0), dtype=np.int64),
+            node=np.zeros(shape, dtype=np.int64),
+            logprob=np.full(shape, -np.inf),
+            slot=np.zeros(shape, dtype=np.int64),
+            unfed=np.zeros(shape, dtype=np.int64),
+            tokens=np.zeros((*shape, 0), dtype=np.int64),
         )
         beams.node[:, 0] = node
         beams.slot[:, 0] = [s.slot for s in self.starts]
@@ -239,6 +258,7 @@ class _Search:
     def _step(self, which: Int64, records: np.ndarray) -> None:
         """Write one token more in the starts `which`, all of whose beams stand on the scored nodes `records`."""
         beams, size = self.beams, self.rules.beam_size
+        self.session.work.steps += 1
         alive = beams.alive[which]
         slots = self.scored.slots_of(records)
         beams.slot[which] = np.where(slots >= 0, slots, beams.slot[which])
@@ -258,18 +278,23 @@ class _Search:
         ends[:, size:] = False
         reach = np.where(real, self.trie.reach(node), 0)
         for row, place in zip(*(a.tolist() for a in np.nonzero(ends)), strict=True):
-            self._finish(int(which[row]), int(parent[row, place]), node[row, place], token[row, place], total[row, place])
+            self._finish(
+                int(which[row]), int(parent[row, place]), node[row, place], token[row, place], total[row, place]
+            )
         goes = np.argsort(reach <= 0, axis=1, kind="stable")[:, :size]  # those that go on, in order
-        self._keep(which, *(part[line, goes] for part in (parent, node, token, total, reach)))
+        self._keep(which, _Chosen(*(part[line, goes] for part in (parent, node, token, total, reach))))
 
-    def _keep(self, which: Int64, parent: Int64, node: Int64, token: Int64, total: np.ndarray, reach: Int64) -> None:
+    def _keep(self, which: Int64, chosen: _Chosen) -> None:
         """Let the chosen candidates be the beams of the starts `which`, unless their search is over."""
+        parent, node, token, total, reach = chosen
         beams, size = self.beams, node.shape[1]
         total = np.where(reach > 0, total, -np.inf)
         line = which[:, None]
         longest = int(self.written[which].max())
         if beams.tokens.shape[2] < longest:
-            beams.tokens = np.concatenate([beams.tokens, np.zeros((*beams.node.shape, longest), dtype=np.int64)], axis=2)
+            beams.tokens = np.concatenate(
+                [beams.tokens, np.zeros((*beams.node.shape, longest), dtype=np.int64)], axis=2
+            )
         tokens = beams.tokens[line, parent]
         tokens[np.arange(len(which))[:, None], np.arange(size), self.written[which][:, None] - 1] = token
         beams.tokens[line, np.arange(size)] = tokens

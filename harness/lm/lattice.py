@@ -60,7 +60,7 @@ class Lattice:
         with self.work.model():
             hidden = self._forward(np.concatenate([np.asarray(p) for p in prompts]), row, column, column)
         last = np.cumsum(lengths) - 1
-        return hidden[self._on_device(last)], last
+        return hidden[self.on_device(last)], last
 
     @property
     def next_slot(self) -> int:
@@ -101,13 +101,13 @@ class Lattice:
             return self._forward(tokens, row, column, self.depth_of(slots) - 1), slots
 
     def feed_chains(self, slots: Sequence[int], chains: Sequence[Sequence[int]]) -> tuple[torch.Tensor, Int64]:
-        """Feed each chain of at least one token behind its slot; return (chains, hidden) states and slots of its last."""
+        """Feed each chain (not empty) behind its slot; return (chains, hidden) states and slots of the last tokens."""
         lengths = np.array([len(c) for c in chains], dtype=np.int64)
         last = np.cumsum(lengths) - 1
         parents = self.next_slot - 1 + np.arange(int(lengths.sum()))
         parents[last - lengths + 1] = slots
         states, fed = self.feed(parents, np.concatenate([np.asarray(c, dtype=np.int64) for c in chains]))
-        return states[self._on_device(last)], fed[last]
+        return states[self.on_device(last)], fed[last]
 
     def _trace(self, parents: Int64, first: int) -> tuple[Int64, Int64]:
         """Return each token's row, and how many tokens of the same call stand before it on its branch."""
@@ -129,7 +129,7 @@ class Lattice:
         other._seen[:, :width, :width] = np.tril(np.ones((width, width), dtype=np.bool_))
         other._used = lengths.copy()
         other._row, other._column = np.arange(len(slots)), lengths - 1
-        other._store.copy_from(self._store, self._on_device(self._row[slots]), self._on_device(order))
+        other._store.copy_from(self._store, self.on_device(self._row[slots]), self.on_device(order))
         return other, np.arange(len(slots))
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
@@ -150,7 +150,8 @@ class Lattice:
         self._seen = seen
         self._store.resize(rows, room)
 
-    def _on_device(self, values: np.ndarray) -> torch.Tensor:
+    def on_device(self, values: np.ndarray) -> torch.Tensor:
+        """Copy an array to where the model computes."""
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.backbone.device)
@@ -160,8 +161,8 @@ class Lattice:
 
         with torch.inference_mode():
             out = _model(self.backbone)(
-                input_ids=self._on_device(tokens)[None],
-                position_ids=self._on_device(position)[None],
+                input_ids=self.on_device(tokens)[None],
+                position_ids=self.on_device(position)[None],
                 use_cache=False,
                 lattice_pass=self._plan(row, column),
             )
@@ -184,14 +185,16 @@ class Lattice:
         seen = np.zeros((len(lines), int(place.max()) + 1, width), dtype=np.bool_)
         seen[:, :, 0] = True  # no empty softmax for what is not there
         seen[line, place] = self._seen[row, column, :width]
-        mask = torch.zeros(seen.shape, dtype=self.backbone.model.dtype).masked_fill_(~torch.from_numpy(seen), -torch.inf)
+        mask = torch.zeros(seen.shape, dtype=self.backbone.model.dtype).masked_fill_(
+            ~torch.from_numpy(seen), -torch.inf
+        )
         return _Pass(
             store=self._store,
-            row=self._on_device(row),
-            column=self._on_device(column),
-            lines=None if everyone else self._on_device(lines),
-            line=self._on_device(line),
-            place=self._on_device(place),
+            row=self.on_device(row),
+            column=self.on_device(column),
+            lines=None if everyone else self.on_device(lines),
+            line=self.on_device(line),
+            place=self.on_device(place),
             straight=len(lines) == 1,
             mask=mask.to(self.backbone.device)[:, None],
         )
@@ -272,12 +275,14 @@ def _attend(
     import torch
 
     step: _Pass = options["lattice_pass"]
-    keys, values = step.store.write(module.layer_idx, step.row, step.column, *(x[0].transpose(0, 1) for x in (key, value)))
+    keys, values = step.store.write(
+        module.layer_idx, step.row, step.column, *(x[0].transpose(0, 1) for x in (key, value))
+    )
     width = step.mask.shape[-1]
     keys, values = keys[:, :, :width], values[:, :, :width]
     if step.lines is not None:
         keys, values = keys[step.lines], values[step.lines]
-    _, heads, tokens, size = query.shape
+    _, heads, _, size = query.shape
     lines, places = step.mask.shape[0], step.mask.shape[2]
     if step.straight:
         grid = query

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,22 +20,28 @@ _STATES = 256
 """States whose logits over the whole vocabulary are computed at once: bounds the memory."""
 
 
-class Scored:
-    """Scored nodes of one search. Each keeps its best `width` followers, since no more can be among the candidates.
+class Best(NamedTuple):
+    """The best followers of nodes, (nodes, width) each, best first; logprob is -inf where there are fewer."""
 
-    followers: node, token and logprob of each scored node's followers, (scored, width) each, best first;
-    -inf where there are fewer.
-    """
+    node: Int64
+    token: Int64
+    logprob: np.ndarray
+
+    @classmethod
+    def empty(cls, nodes: int, width: int) -> Best:
+        """Return a table without followers."""
+        node, token = (np.zeros((nodes, width), dtype=np.int64) for _ in range(2))
+        return cls(node, token, np.full((nodes, width), -np.inf))
+
+
+class Scored:
+    """Scored nodes of one search. Each keeps its best `width` followers, since no more can be among the candidates."""
 
     def __init__(self, session: Session, trie: Trie, normaliser: Normaliser, width: int) -> None:
         self._session, self._trie, self._normaliser, self._width = session, trie, normaliser, width
         self._record: dict[tuple[int, int], int] = {}
         self._slot: list[int] = []
-        self.followers: tuple[Int64, Int64, np.ndarray] = (
-            np.zeros((0, width), dtype=np.int64),
-            np.zeros((0, width), dtype=np.int64),
-            np.zeros((0, width)),
-        )
+        self.followers = Best.empty(0, width)
 
     def find(self, starts: Int64, nodes: Int64, wanted: Bool) -> Int64:
         """(n, beams) record of the nodes of start starts[i], -1 where unscored or not `wanted`."""
@@ -53,13 +59,14 @@ class Scored:
     def add(self, starts: Int64, nodes: Int64, slots: Int64, states: torch.Tensor) -> None:
         """Score nodes whose tokens were fed: slot and (n, width) state of each."""
         followers = self._trie.followers(nodes)
-        self._append(starts, nodes, slots, followers, self._logprobs(states, followers))
+        logprobs = follower_logprobs(self._session, states, followers, self._normaliser)
+        self._append(starts, nodes, slots, followers, logprobs)
 
     def add_forced(self, starts: Int64, nodes: Int64) -> Bool:
         """Score those nodes that need no model: only one way to go on, and probabilities are over what is allowed."""
         if self._normaliser != "allowed":
             return np.zeros(len(nodes), dtype=np.bool_)
-        forced = self._trie.followers(nodes).counts == 1
+        forced: Bool = self._trie.followers(nodes).counts == 1
         if forced.any():
             followers = self._trie.followers(nodes[forced])
             sure = np.zeros(len(followers.nodes))
@@ -85,7 +92,7 @@ class Scored:
     def _look_ahead(
         self, starts: Int64, nodes: Int64, at: Int64, parents: list[int], tokens: list[int]
     ) -> tuple[Int64, Int64, Int64]:
-        """Add forced tokens behind `nodes`, level by level, while the pass has room; return all nodes and their slots."""
+        """Add forced tokens behind `nodes`, level by level, while there is room; return all nodes and their slots."""
         first = self._session.next_slot
         found = [(starts, nodes, at)]
         while self._normaliser == "vocabulary" and len(nodes) and len(tokens) < self._session.lookahead_tokens:
@@ -105,35 +112,44 @@ class Scored:
             self._record[key] = len(self._record)
         self._slot += slots.tolist()
         owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
-        rows = [np.zeros((len(nodes), self._width), dtype=d) for d in (np.int64, np.int64)]
-        rows.append(np.full((len(nodes), self._width), -np.inf))
-        for row, values in zip(rows, (followers.nodes, followers.tokens, logprobs), strict=True):
-            row[owner, rank] = values[chosen]
-        self.followers = tuple(np.concatenate(p) for p in zip(self.followers, rows, strict=True))  # type: ignore[assignment]
+        added = Best.empty(len(nodes), self._width)
+        added.node[owner, rank] = followers.nodes[chosen]
+        added.token[owner, rank] = followers.tokens[chosen]
+        added.logprob[owner, rank] = logprobs[chosen]
+        self.followers = Best(*(np.concatenate(parts) for parts in zip(self.followers, added, strict=True)))
 
-    def _logprobs(self, states: torch.Tensor, followers: Followers) -> np.ndarray:
-        """(followers,) float64; -inf where the head was cut off."""
-        import torch
 
-        session = self._session
-        columns = session.backbone.column_of[followers.tokens]
-        owner = np.repeat(np.arange(len(followers.counts)), followers.counts)
-        known = np.flatnonzero(columns >= 0)
-        values = np.full(len(columns), -np.inf)
-        with session.work.model(), torch.inference_mode():
-            if self._normaliser == "allowed":
-                values[known] = session.logits_at(states, owner[known], columns[known]).double().cpu().numpy()
-            else:
-                for first in range(0, len(states), _STATES):
-                    mine = known[slice(*np.searchsorted(owner[known], [first, first + _STATES]))]
-                    logprobs = torch.log_softmax(session.logits(states[first : first + _STATES]), dim=-1)
-                    where = (torch.from_numpy(a).to(logprobs.device) for a in (owner[mine] - first, columns[mine]))
-                    values[mine] = logprobs[tuple(where)].double().cpu().numpy()
-        if self._normaliser == "vocabulary":
-            return values
-        total = np.logaddexp.reduceat(values, followers.bounds[:-1])
-        with np.errstate(invalid="ignore"):  # -inf - -inf: a node all of whose followers were cut off
-            return np.where(np.isneginf(values), -np.inf, values - total[owner])
+def follower_logprobs(
+    session: Session, states: torch.Tensor, followers: Followers, normaliser: Normaliser
+) -> np.ndarray:
+    """Return the (followers,) float64 log-probability of each token behind its node; -inf where the head was cut off.
+
+    Args:
+        session: the model.
+        states: (nodes, width) as `Session.feed` returns them.
+        followers: of these nodes.
+        normaliser: see `harness.lm.beam.Rules`.
+    """
+    import torch
+
+    columns = session.backbone.column_of[followers.tokens]
+    owner = np.repeat(np.arange(len(followers.counts)), followers.counts)
+    known = np.flatnonzero(columns >= 0)
+    values = np.full(len(columns), -np.inf)
+    with session.work.model(), torch.inference_mode():
+        if normaliser == "allowed":
+            values[known] = session.logits_at(states, owner[known], columns[known]).double().cpu().numpy()
+        else:
+            for first in range(0, len(states), _STATES):
+                mine = known[slice(*np.searchsorted(owner[known], [first, first + _STATES]))]
+                logprobs = torch.log_softmax(session.logits(states[first : first + _STATES]), dim=-1)
+                where = (torch.from_numpy(a).to(logprobs.device) for a in (owner[mine] - first, columns[mine]))
+                values[mine] = logprobs[tuple(where)].double().cpu().numpy()
+    if normaliser == "vocabulary":
+        return values
+    total = np.logaddexp.reduceat(values, followers.bounds[:-1])
+    with np.errstate(invalid="ignore"):  # -inf - -inf: a node all of whose followers were cut off
+        return np.where(np.isneginf(values), -np.inf, values - total[owner])
 
 
 def _best(values: np.ndarray, bounds: Int64, width: int) -> tuple[Int64, Int64, Int64]:
@@ -144,9 +160,9 @@ def _best(values: np.ndarray, bounds: Int64, width: int) -> tuple[Int64, Int64, 
     """
     counts = np.diff(bounds)
     kept = np.isfinite(values)
-    for run in np.flatnonzero(counts > 4 * width).tolist():  # sorting all tokens that may open a title takes too long
-        mine = values[bounds[run] : bounds[run + 1]]
-        kept[bounds[run] : bounds[run + 1]] &= mine >= np.partition(mine, -width)[-width]
+    for wide in np.flatnonzero(counts > 4 * width).tolist():  # sorting all tokens that may open a title takes too long
+        mine = slice(bounds[wide], bounds[wide + 1])
+        kept[mine] &= values[mine] >= np.partition(values[mine], -width)[-width]
     place = np.flatnonzero(kept)
     run = np.repeat(np.arange(len(counts)), counts)[place]
     order = np.lexsort((-values[place], run))

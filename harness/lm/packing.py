@@ -18,10 +18,10 @@ def can_pack(weight: torch.Tensor) -> bool:
     """Say whether a matrix can be laid out once and for all here."""
     import torch
 
-    return (
+    return bool(
         weight.device.type == "cpu"
         and weight.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     )
 

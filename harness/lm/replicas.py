@@ -1,7 +1,7 @@
 """A copy of the cache for each branch: slower than a lattice, for every model that `generate` can beam-search.
 
-That is, encoder-decoder models and causal ones whose attention cannot be told what to see. The prompt of an encoder-decoder
-model goes to the encoder, once; what is written starts behind its decoder's start token.
+That is, encoder-decoder models and causal ones whose attention cannot be told what to see. The prompt of an
+encoder-decoder model goes to the encoder, once; what is written starts behind its decoder's start token.
 """
 
 from __future__ import annotations
@@ -59,14 +59,17 @@ class Replicas:
     def feed(self, parents: Int64, tokens: Int64) -> tuple[torch.Tensor, Int64]:
         """Feed tokens, each behind a slot; return (tokens, columns) logits and the slots."""
         place = {slot: row for row, slot in enumerate(self._cached.tolist())}
-        rows, written = [], []
+        rows: list[int] = []
+        written: list[tuple[int, ...]] = []
         for parent, token in zip(parents.tolist(), tokens.tolist(), strict=True):
             inside = parent - self.next_slot
             rows.append(rows[inside] if inside >= 0 else self._row[parent])
             written.append((*(written[inside] if inside >= 0 else self._written[parent]), token))
         onward = all(parent in place for parent in parents.tolist())
         slots = self._enter(rows, written)
-        return (self._go_on([place[p] for p in parents.tolist()], tokens, slots) if onward else self._read(slots)), slots
+        return (
+            self._go_on([place[p] for p in parents.tolist()], tokens, slots) if onward else self._read(slots)
+        ), slots
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Return the states: they are logits."""

@@ -1,7 +1,7 @@
-"""What a constrained search needs of a language model: start from prompts, follow any branch, score what may come next.
+"""What a constrained search needs of a language model: start from prompts, follow any branch, score what may follow.
 
-Two kinds: `Lattice`, one row a prompt whose branches share its keys and values, for causal models whose attention can be
-told what to see; and `Replicas`, a copy of the cache for each branch, for every other model that `generate` can
+Two kinds: `Lattice`, one row a prompt whose branches share its keys and values, for causal models whose attention can
+be told what to see; and `Replicas`, a copy of the cache for each branch, for every other model that `generate` can
 beam-search, encoder-decoder ones among them.
 """
 
@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 
 
 class Session(Protocol):
-    """A batch of prompts and the branches that grow from them. A slot stands for a token that was fed and all before."""
+    """A batch of prompts and the branches that grow from them. A slot stands for a fed token and all before it."""
 
     backbone: Backbone
     work: Work
@@ -55,15 +55,16 @@ class Session(Protocol):
 class Work:
     """What a session has done so far.
 
-    calls: forward passes. tokens: positions computed. model_s: seconds in the model and its head. mask_s: seconds of
-    searches outside the model, finding what is allowed and choosing what is kept. dead_beams: beams lost because
-    nothing they might write had a probability.
+    calls: forward passes. tokens: positions computed. steps: tokens by which searches lengthened their beams.
+    model_s: seconds in the model and its head. mask_s: seconds of searches outside the model, finding what is allowed
+    and choosing what is kept. dead_beams: beams lost because nothing they might write had a probability.
     """
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self.calls = 0
         self.tokens = 0
         self.dead_beams = 0
+        self.steps = 0
         self.model_s = 0.0
         self.mask_s = 0.0
         self._clock = clock
@@ -84,7 +85,7 @@ class Work:
 
     def add(self, other: Work) -> None:
         """Add what another session did."""
-        for name in ("calls", "tokens", "dead_beams", "model_s", "mask_s"):
+        for name in ("calls", "tokens", "dead_beams", "steps", "model_s", "mask_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def count_into(self, counters: dict[str, float]) -> None:

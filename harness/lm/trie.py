@@ -78,7 +78,7 @@ class TokenTrie:
 
     tokens: (nodes,) token that leads into a node; -1 at the root, which is node 0.
     edges: (edges + 1,) edge `e` is the nodes `edges[e] .. edges[e + 1] - 1`; edge 0 is the root.
-    first_child: (edges + 1,) behind the last node of edge `e` go on the edges `first_child[e] .. first_child[e + 1] - 1`.
+    first_child: (edges + 1,) what follows edge `e` are the edges `first_child[e] .. first_child[e + 1] - 1`.
     ends: (sequences,) node where each item ends, ascending. items: (sequences,) its row.
     height: tokens on the longest branch.
     """
@@ -173,7 +173,7 @@ class TokenTrie:
         """(nodes,) true where a sequence ends."""
         if not len(self.ends):
             return np.zeros(np.shape(nodes), dtype=np.bool_)
-        place = np.minimum(np.searchsorted(self.ends, nodes), len(self.ends) - 1)
+        place = np.minimum(np.searchsorted(self.ends, _like(self.ends, nodes)), len(self.ends) - 1)
         found: Bool = self.ends[place] == nodes
         return found
 
@@ -185,7 +185,7 @@ class TokenTrie:
 
     def items_at(self, node: int) -> Int32:
         """Return the rows of the sequences that end at `node`, ascending."""
-        first, last = np.searchsorted(self.ends, [node, node + 1])
+        first, last = np.searchsorted(self.ends, _like(self.ends, np.array([node, node + 1])))
         return self.items[first:last]
 
     @cached_property
@@ -233,11 +233,17 @@ class TokenTrie:
             raise DataError("a folder written by TokenTrie.save", str(error), "build it again", file=folder) from error
         if version != _VERSION:
             raise DataError(f"a trie of version {_VERSION}", f"version {version}", "build it again", file=folder)
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS), height)
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        return cls(**arrays, height=height)
 
     def _edge_of(self, nodes: Int64) -> Int64:
-        edge: Int64 = np.searchsorted(self.edges, nodes, side="right") - 1
+        edge: Int64 = np.searchsorted(self.edges, _like(self.edges, nodes), side="right") - 1
         return edge
+
+
+def _like(array: Int32, values: Int64) -> Int32:
+    """Give values the array's type: `searchsorted` would convert the whole array to theirs instead."""
+    return values.astype(array.dtype)
 
 
 class Upto:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from baselines.dsi import IDENTIFIER, QUESTION, Dsi, DsiSettings
+from baselines.saved import load_state, save_state
+from harness.errors import ConfigError
+from harness.retriever import Beamed
 from harness.types import Corpus, Passage, Query, Split
 from tests.lm_models import logprobs_after, tiny_folder
 
@@ -62,3 +65,24 @@ def test_saved_and_loaded(folder: str, tmp_path: Path) -> None:
     dsi.save(tmp_path)
     loaded = Dsi.load(tmp_path)
     assert loaded.search(["x", ""], 4) == dsi.search(["x", ""], 4)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_another_beam_size_is_what_loading_with_that_setting_gives(folder: str, tmp_path: Path, size: int) -> None:
+    """Sizes: greedy, in between, and wider than the identifiers."""
+    dsi = built(folder, beam_size=5)
+    dsi.save(tmp_path)
+    state = load_state(tmp_path, "dsi")
+    save_state(tmp_path, "dsi", {**state, "settings": {**state["settings"], "beam_size": size}})
+    assert isinstance(dsi, Beamed)
+    other = dsi.with_beam_size(size)
+    before = dsi.search(["x", "number three"], 50)
+    assert other.search(["x", "number three"], 50) == Dsi.load(tmp_path).search(["x", "number three"], 50)
+    assert [len(hits) for hits in other.search(["x", ""], 50)] == 2 * [min(size, len(CORPUS))]
+    assert dsi.search(["x", "number three"], 50) == before
+    assert other._ready() is dsi._ready()
+
+
+def test_no_beam_is_refused(folder: str) -> None:
+    with pytest.raises(ConfigError, match="beam_size"):
+        built(folder).with_beam_size(0)

@@ -12,7 +12,7 @@ import pytest
 
 from harness import atomic
 from harness.errors import DataError, RunFolderError, StorageError
-from harness.store import Cell, CellFolder, Comparison, ExperimentRecord, Result, RunFolder, Status, slug
+from harness.store import BeamRow, Cell, CellFolder, Comparison, ExperimentRecord, Result, RunFolder, Status, slug
 from harness.types import Hit
 
 
@@ -125,6 +125,18 @@ def test_everything_written_comes_back(folder: RunFolder, cell: Cell) -> None:
     own.write_status(STATUS)
     own.write_meter({"index_s": 1.5, "latency_ms": {"p50": 1, "p95": 2, "p99": 3, "mean": 1, "n": 9, "k": 10}})
     own.write_training([{"tokens": 4096, "loss": 2.5}, {"tokens": 8192, "loss": 2.0}])
+    beams: list[BeamRow] = [
+        {
+            "beam_size": size,
+            "n": 4,
+            "measures": {"Success@1": 0.25, "RR@5": 1 / 3},
+            "latency_ms": {"p50": 1.5, "p95": 2, "p99": 3, "mean": 1, "n": 4, "k": 10},
+            "rss_peak_bytes": 10**9,
+        }
+        for size in (1, 100)
+    ]
+    beams[1]["counters"] = {"model_calls_per_query": 6.5, "mask_share": 0.125}
+    own.write_beams(beams)
     own.write_per_query({"RR@5": {"q1": 1 / 3, "q 2": 0.0}, "R@10": {"q1": 1.0, "q 2": 0.0}})
     own.write_run({"q1": [Hit("d", 0.1)]}, "bm25")
     own.log.write_text("one\ntwo\nthree\n", encoding="utf-8")
@@ -137,6 +149,7 @@ def test_everything_written_comes_back(folder: RunFolder, cell: Cell) -> None:
     assert folder.meter(cell)["latency_ms"]["p99"] == 3
     assert folder.training(cell) == [{"tokens": 4096, "loss": 2.5}, {"tokens": 8192, "loss": 2.0}]
     assert folder.per_query(cell) == {"RR@5": {"q1": 1 / 3, "q 2": 0.0}, "R@10": {"q1": 1.0, "q 2": 0.0}}
+    assert own.beams() == beams
     assert list(folder.per_query(cell)) == ["RR@5", "R@10"]
     assert folder.run(cell) == {"q1": [Hit("d", 0.1)]}
     assert folder.log_tail(cell, 2) == "two\nthree\n"
@@ -147,6 +160,7 @@ def test_what_a_cell_may_lack_is_empty(folder: RunFolder, cell: Cell) -> None:
     assert folder.status(cell) is None
     assert folder.meter(cell) == {}
     assert folder.training(cell) == []
+    assert folder.cell(cell).beams() == []
     assert folder.log_tail(cell) == ""
 
 
@@ -208,6 +222,7 @@ def test_a_bad_cell_is_named(folder: RunFolder, cell: Cell) -> None:
         ("status.json", folder.status),
         ("meter.json", folder.meter),
         ("training.jsonl", folder.training),
+        ("beams.json", lambda cell: folder.cell(cell).beams()),
     ):
         (cell.folder / name).write_text('{"format": 1,\n', encoding="utf-8")
         with pytest.raises(RunFolderError, match=name):

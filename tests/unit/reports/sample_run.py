@@ -49,6 +49,21 @@ PARAMETER_BYTES = {"dense": 90_900_000, "dense-tuned": 90_900_000, "dsi": 538_00
 TRAIN_TOKENS = {"dense-tuned": 410_000, "dsi": 1_000_000, "self-retrieval": 1_100_000}
 
 
+def _beams(system: str, sizes: Sequence[int], queries: int) -> list[dict[str, Any]]:
+    """Quality that rises and levels off, latency that grows with the beam."""
+    rows = []
+    for size in sizes:
+        top = QUALITY[system] * (1 - 0.4 / size)
+        p50 = LATENCY_MS[system] * (0.3 + 0.035 * size)
+        wide = min(1.0, top * (1 + 0.5 * (1 - 1 / size)))
+        row: dict[str, Any] = {"beam_size": size, "n": queries, "rss_peak_bytes": 800_000_000 + 2_000_000 * size}
+        row["measures"] = {"Success@1": top, "Success@5": wide, "RR@5": (top + wide) / 2}
+        row["latency_ms"] = {"p50": p50, "p95": p50 * 1.6, "p99": p50 * 2, "mean": p50 * 1.1, "n": queries, "k": 100}
+        row["counters"] = {"model_calls_per_query": 8.0 + size, "mask_share": 0.12}
+        rows.append(row)
+    return rows
+
+
 def measures_of(ranks: np.ndarray) -> dict[str, np.ndarray]:
     """Turn the rank of the one relevant passage, (queries,) from 1, into measure -> value per query."""
     hits = {f"Success@{k}": (ranks <= k).astype(float) for k in (1, 5, 10)}
@@ -180,8 +195,12 @@ def write_sample(
     failed: Mapping[str, str] | None = None,
     slices: bool = True,
     queries: int = 120,
+    beams: Sequence[int] = (),
 ) -> Path:
-    """Write the run folder and return it; `quality` is each system's chance of rank 1, `failed` label -> reason."""
+    """Write the run folder and return it; `quality` is each system's chance of rank 1, `failed` label -> reason.
+
+    beams: sizes that the systems with a beam were searched with on the first seed; none: nobody measured it.
+    """
     failed = {"dsi-title": REASON} if failed is None else failed
     systems = [s for s in FAMILIES if s in quality or s in failed]
     cells: list[dict[str, Any]] = []
@@ -207,6 +226,8 @@ def write_sample(
                 ranks = np.random.default_rng(100 * seed + number).geometric(quality[system], queries)
                 scores[system] = measures_of(ranks)
                 _cell(folder / at, system, seed, scores[system])
+                if beams and seed == seeds[0] and FAMILIES[system] in ("generative", "self-retrieval"):
+                    _json(folder / at / "beams.json", _beams(system, beams, queries))
                 results += _result_rows(key | {"split": "test"}, groups, scores[system])
             significance += _significance({"dataset": dataset, "split": "test", "seed": seed}, scores)
     _json(folder / "results.json", results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import RunFolderError
+from harness.errors import ConfigError, RunFolderError
 from harness.lm.backbone import Backbone
+from harness.retriever import Beamed
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts, score
 from selfretrieval.retriever import Judged, SelfRetrievalSettings
@@ -157,6 +159,41 @@ def test_without_assessment_titles_keep_their_order(folder: str) -> None:
             assert max(j.passage_score for j in judged if j.candidate.title == title) == 1.0
 
 
+def loaded_with(retriever: SelfRetriever, folder: Path, **settings: int) -> SelfRetriever:
+    """Save a retriever, change settings in its file, and load it."""
+    retriever.save(folder)
+    path = folder / "self_retrieval.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**state, "settings": {**state["settings"], **settings}}), encoding="utf-8")
+    return SelfRetriever.load(folder)
+
+
+@pytest.mark.parametrize(("size", "written"), [(1, 1), (2, 2), (50, 4)])
+def test_another_beam_of_titles_is_what_loading_with_that_setting_gives(
+    retriever: SelfRetriever, tmp_path: Path, size: int, written: int
+) -> None:
+    """Sizes: greedy, in between, and wider than the four titles."""
+    assert isinstance(retriever, Beamed)
+    before = retriever.search(QUERIES, 100)
+    other = retriever.with_beam_size(size)
+    assert other.search(QUERIES, 100) == loaded_with(retriever, tmp_path, title_beams=size).search(QUERIES, 100)
+    assert [len({j.candidate.title for j in judged}) for judged in other.explain(QUERIES)] == [written] * 3
+    assert retriever.search(QUERIES, 100) == before
+    assert other._ready() is retriever._ready()
+
+
+def test_without_titles_the_beam_is_that_of_passages(folder: str, tmp_path: Path) -> None:
+    trained = built(folder, titles=False)
+    (hits,) = trained.with_beam_size(2).search(QUERIES[:1], 100)
+    assert [hits] == loaded_with(trained, tmp_path, passage_beams=2).search(QUERIES[:1], 100)
+    assert len(hits) < len(trained.search(QUERIES[:1], 100)[0])
+
+
+def test_no_beam_is_refused(retriever: SelfRetriever) -> None:
+    with pytest.raises(ConfigError, match="title_beams"):
+        retriever.with_beam_size(0)
+
+
 def test_one_passage(folder: str) -> None:
     retriever = SelfRetriever(SelfRetrievalSettings.model_validate({"backbone": folder, "training": {"tokens": 0}}))
     retriever.index(Corpus.from_passages([CORPUS[0]]), Split("train"), NOBODY)
@@ -171,8 +208,6 @@ print(json.dumps(SelfRetriever.load(sys.argv[1]).search(json.loads(sys.argv[2]),
 
 
 def test_a_saved_model_answers_in_a_fresh_process(retriever: SelfRetriever, tmp_path: Path) -> None:
-    import json
-
     from transformers import AutoModelForCausalLM
 
     retriever.save(tmp_path)

@@ -1,0 +1,194 @@
+"""How fast a whole retrieval is: one cache for titles, passages and assessment against three passes that read again."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from harness.bench import decode as engine
+from harness.bench import exhaustive
+from harness.bench.decode import Task
+from harness.bench.pairs import in_turn, median_speedup
+from harness.bench.reference import TOLERANCE
+from harness.datasets import load as load_dataset
+from harness.datasets.settings import DatasetSettings
+from harness.lm.backbone import EMBEDDED, Backbone, load
+from harness.lm.session import Clock
+from harness.progress import SILENT, Progress
+from harness.types import Corpus, Dataset, Split
+from selfretrieval import prompts, score
+from selfretrieval.memory import Memory
+from selfretrieval.released import Found, Released
+from selfretrieval.retriever import Judged, SelfRetrievalSettings, SelfRetriever
+
+
+class Whole(TypedDict):
+    """One corpus. released_ms, single_ms, batch_ms: median milliseconds a query; batch of `batch_size` questions.
+
+    single_speedup: median over pairs; batch_speedup: of medians. candidates: passages judged a query. equal: of
+    `queries`, those whose titles and refusal probabilities are the same.
+    """
+
+    corpus: str
+    released_ms: float
+    single_ms: float
+    batch_ms: float
+    batch_size: int
+    single_speedup: float
+    batch_speedup: float
+    candidates: float
+    equal: int
+    queries: int
+
+
+class Options(NamedTuple):
+    """What `harness bench decode` compares.
+
+    model: see `harness.lm.backbone.load`. titles: dataset whose titles are decoded. passages: dataset whose passages
+    are decoded and which is searched as a whole. beam_size: beams. singles: queries asked alone. batch_size: queries
+    asked together. rounds: batches timed.
+    """
+
+    model: str = EMBEDDED
+    titles: str = "vital-articles/10k"
+    passages: str = "vital-articles/1k"
+    beam_size: int = 5
+    singles: int = 12
+    batch_size: int = 32
+    rounds: int = 3
+
+
+_PASSAGE_WORDS = 60
+"""Words of a passage of the embedded articles, as in `quick`; passages of other sets stay as they are."""
+
+
+def decode(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
+    """Run every comparison of constrained decoding and return the figures of `harness bench decode --json`.
+
+    Raises:
+        UnknownNameError, DataError, OfflineError: a dataset or model that is not here.
+    """
+    progress.phase("load data and model")
+    sets = [_load(name) for name in (options.titles, options.passages)]
+    backbone = load(options.model, "float32").restricted(None)
+    tasks = [
+        make(data.name, data.corpus, [query.text for query in data.test.queries], backbone)
+        for make, data in zip((title_task, passage_task), sets, strict=True)
+    ]
+    found = engine.run(
+        backbone,
+        tasks,
+        beam_size=options.beam_size,
+        singles=options.singles,
+        batch_size=options.batch_size,
+        rounds=options.rounds,
+        progress=progress,
+    )
+    exact = exhaustive.run(backbone, tasks[0], beam_size=options.beam_size, progress=progress)
+    questions = [query.text for query in sets[1].test.queries]
+    whole = run(
+        sets[1].name, sets[1].corpus, questions, options.model, batch_size=options.batch_size, progress=progress
+    )
+    figures = engine.summarise(found)
+    figures["batch"]["speedup_vs_released"] = whole["batch_speedup"]
+    figures["single"]["speedup_vs_released"] = whole["single_speedup"]
+    figures["equal_hypotheses"] &= whole["equal"] == whole["queries"]
+    return {**figures, "whole": [whole], "exhaustive": exact, "options": options._asdict()}
+
+
+def _load(name: str) -> Dataset:
+    embedded = name.startswith("vital-articles")
+    return load_dataset(name, DatasetSettings(max_passage_words=_PASSAGE_WORDS) if embedded else DatasetSettings())
+
+
+def title_task(name: str, corpus: Corpus, queries: Sequence[str], backbone: Backbone) -> Task:
+    """Decode the titles of a corpus from its queries, as Self-Retrieval asks for them."""
+    titles = sorted({prompts.title_of(p.title, p.text, lowercase=False) for p in corpus})
+    sequences = [[*ids, backbone.end] for ids in backbone.encode_after(prompts.TITLE, titles)]
+    asked = backbone.encode([prompts.question(q) + prompts.TITLE for q in queries])
+    return Task(f"titles of {name}", sequences, asked, backbone.end)
+
+
+def passage_task(name: str, corpus: Corpus, queries: Sequence[str], backbone: Backbone) -> Task:
+    """Decode the passages of a corpus straight from its queries, each until it is unique."""
+    memory = Memory.build(corpus, backbone, titles=False)
+    cuts = memory.cuts().tolist()
+    prefixes = {tuple(memory.sequences[row][:cut].tolist()) for row, cut in enumerate(cuts)}
+    sequences = sorted([*prefix, backbone.end] if prefix[-1] != backbone.end else [*prefix] for prefix in prefixes)
+    asked = backbone.encode([prompts.question(q) + prompts.PASSAGE for q in queries])
+    return Task(f"passages of {name}", sequences, asked, backbone.end)
+
+
+def run(
+    name: str,
+    corpus: Corpus,
+    queries: Sequence[str],
+    backbone: str,
+    *,
+    singles: int = 4,
+    batch_size: int = 32,
+    progress: Progress = SILENT,
+    clock: Clock = time.perf_counter,
+) -> Whole:
+    """Ask the first questions in the released way and in ours, in turn, and then a batch in ours.
+
+    Args:
+        name: of the corpus.
+        corpus: what is searched.
+        queries: at least one; taken again from the front where there are too few.
+        backbone: see `harness.lm.backbone.load`; not trained, which changes no amount of work.
+        singles: questions asked alone, both ways.
+        batch_size: questions asked together.
+        progress: told about each question.
+        clock: seconds.
+    """
+    settings = {"backbone": backbone, "training": {"tokens": 0}, "trim_vocabulary": False, "lowercase": False}
+    retriever = SelfRetriever(
+        SelfRetrievalSettings.model_validate(settings | {"dtype": "float32", "query_batch": batch_size})
+    )
+    retriever.index(corpus, Split("train"), Split("dev"))
+    rules = retriever.settings
+    released = Released(*retriever.parts[:2], title_beams=rules.title_beams, passage_beams=rules.passage_beams)
+    progress.phase("whole retrieval", singles + 1, "measurements")
+    asked = [queries[i % len(queries)] for i in range(max(singles, batch_size))]
+    retriever.explain(asked[:1])  # warm-up: weights are packed once
+
+    def theirs(i: int) -> list[Found]:
+        progress.advance()
+        return released.search(asked[i])
+
+    pairs, found, judged = in_turn(theirs, lambda i: retriever.explain([asked[i]])[0], singles, clock)
+    start = clock()
+    retriever.explain(asked[:batch_size])
+    batch_s = (clock() - start) / batch_size
+    progress.advance()
+    released_s = statistics.median(p.other_s for p in pairs)
+    return {
+        "corpus": name,
+        "released_ms": released_s * 1e3,
+        "single_ms": statistics.median(p.ours_s for p in pairs) * 1e3,
+        "batch_ms": batch_s * 1e3,
+        "batch_size": batch_size,
+        "single_speedup": median_speedup(pairs),
+        "batch_speedup": released_s / batch_s,
+        "candidates": statistics.fmean(len(j) for j in judged),
+        "equal": sum(same(a, b) for a, b in zip(judged, found, strict=True)),
+        "queries": singles,
+    }
+
+
+def same(ours: Sequence[Judged], theirs: Sequence[Found]) -> bool:
+    """Say whether both found equally scored titles, and judged alike the passages that both found."""
+    mine = sorted({j.candidate.title: j.title_score for j in ours}.values())
+    written = sorted({f.title_score for f in theirs})
+    if len(mine) != len(written) or not np.allclose(mine, np.sort(score.title_scores(written)), atol=TOLERANCE):
+        return False
+    judged = {f.rows: f.p_reject for f in theirs}
+    common = [
+        (j.assessment.p_reject, judged[j.candidate.items]) for j in ours if j.assessment and j.candidate.items in judged
+    ]
+    return len(common) > 0 and all(abs(a - b) <= TOLERANCE for a, b in common)
