@@ -207,6 +207,7 @@ def bench_decode(
     from reports import bench as drawn
     from selfretrieval.bench import Options, decode
 
+    drawn.check(plot)
     options = Options(model, titles, passages, beam_size, singles, batch_size, rounds)
     figures = decode(options, Lines(_say))
     _publish(figures, (drawn.decode_table, drawn.exhaustive_table), drawn.draw_decode, json, plot)
@@ -226,6 +227,7 @@ def bench_trie(
     from harness.bench.lines import Lines
     from reports import bench as drawn
 
+    drawn.check(plot)
     figures = trie.summarise(trie.run(trie.titles(), _sizes(sizes), progress=Lines(_say)))
     _publish(figures, (drawn.trie_table,), drawn.draw_trie, json, plot)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.errors import ConfigError
 from reports import plots, units
 
 Figures = Mapping[str, Any]
@@ -118,5 +119,17 @@ def draw_trie(figures: Figures, path: Path) -> None:
         _save(figure, path)
 
 
+_FORMATS = (".pdf", ".png", ".svg")
+
+
+def check(path: Path | None) -> None:
+    """Refuse a file a figure cannot be written to, before anything is measured: ConfigError."""
+    if path is not None and path.suffix not in _FORMATS:
+        raise ConfigError(f"a file name that ends with {', '.join(_FORMATS)}", str(path), "correct --plot")
+
+
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=plots.INCH_PX, metadata={"Software": None})
+    """Write the figure in the format its name asks for."""
+    check(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=plots.INCH_PX)

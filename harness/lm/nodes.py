@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Normaliser = Literal["vocabulary", "allowed"]
 
+_FAN_OUT = 4
+"""What lies ahead of a node is fed along if there are at most so many ways to go on."""
 _STATES = 256
 """States whose logits over the whole vocabulary are computed at once: bounds the memory."""
 
@@ -92,18 +94,18 @@ class Scored:
     def _look_ahead(
         self, starts: Int64, nodes: Int64, at: Int64, parents: list[int], tokens: list[int]
     ) -> tuple[Int64, Int64, Int64]:
-        """Add forced tokens behind `nodes`, level by level, while there is room; return all nodes and their slots."""
+        """Add likely tokens behind `nodes`, level by level, while there is room; return all nodes and their slots."""
         first = self._session.next_slot
         found = [(starts, nodes, at)]
         while self._normaliser == "vocabulary" and len(nodes) and len(tokens) < self._session.lookahead_tokens:
             followers = self._trie.followers(nodes)
             owner = np.repeat(np.arange(len(nodes)), followers.counts)
-            forced = np.flatnonzero((followers.counts[owner] == 1) & (self._trie.reach(followers.nodes) > 0))
-            forced = forced[: self._session.lookahead_tokens - len(tokens)]
-            parents.extend(at[owner[forced]].tolist())
-            at = first + len(tokens) + np.arange(len(forced))
-            tokens.extend(followers.tokens[forced].tolist())
-            starts, nodes = starts[owner[forced]], followers.nodes[forced]
+            likely = np.flatnonzero((followers.counts[owner] <= _FAN_OUT) & (self._trie.reach(followers.nodes) > 0))
+            likely = likely[: self._session.lookahead_tokens - len(tokens)]
+            parents.extend(at[owner[likely]].tolist())
+            at = first + len(tokens) + np.arange(len(likely))
+            tokens.extend(followers.tokens[likely].tolist())
+            starts, nodes = starts[owner[likely]], followers.nodes[likely]
             found.append((starts, nodes, at))
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
 

@@ -43,9 +43,7 @@ def assert_same(ours: list[list[Hypothesis]], theirs: list) -> None:
 def test_same_hypotheses_and_scores_as_generate(seed: int, beam_size: int, normaliser) -> None:
     backbone, sequences, prompts = tiny_llama(seed=seed), corpus(seed), prompts_of(seed)
     trie = TokenTrie.from_sequences(sequences)
-    ours = constrained_search(
-        backbone, prompts, trie, beam_size=beam_size, early_stopping=False, normaliser=normaliser
-    )
+    ours = constrained_search(backbone, prompts, trie, beam_size=beam_size, early_stopping=False, normaliser=normaliser)
     theirs = generate(
         backbone.model,
         prompts,
@@ -66,7 +64,9 @@ def callback(trie: TokenTrie, start: int):
     return allowed
 
 
-def generated(model, prompts: list[list[int]], trie: TokenTrie, early_stopping, penalty: float = 1.0, beams: int = 4):
+def generated(
+    model, prompts: list[list[int]], trie: TokenTrie, early_stopping, *, penalty: float = 1.0, beams: int = 4
+):
     """One prompt at a time, unpadded, the callback walking the trie under test."""
     found = []
     for prompt in prompts:
@@ -105,15 +105,15 @@ def compare(ours: list[list[Hypothesis]], theirs: list[list[tuple[tuple[int, ...
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0])
 def test_every_rule_of_stopping_is_the_one_of_generate(early_stopping, penalty: float) -> None:
-    # Where fewer than 2 x beams tokens may open a sequence, generate keeps copies of its one beam, worth -1e9 each. They
-    # never come first, but early_stopping=True counts them as finished; so it gets a beam narrow enough.
+    # Where fewer than 2 x beams tokens may open a sequence, generate keeps copies of its one beam, worth -1e9 each.
+    # They never come first, but early_stopping=True counts them as finished; so it gets a beam narrow enough.
     beams = 2 if early_stopping is True else 4
     for seed in range(4):
         backbone, trie, prompts = tiny_llama(seed=seed), TokenTrie.from_sequences(corpus(seed)), prompts_of(seed)
         ours = constrained_search(
             backbone, prompts, trie, beam_size=beams, length_penalty=penalty, early_stopping=early_stopping
         )
-        compare(ours, generated(backbone.model, prompts, trie, early_stopping, penalty, beams))
+        compare(ours, generated(backbone.model, prompts, trie, early_stopping, penalty=penalty, beams=beams))
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
