@@ -201,6 +201,9 @@ def bench_decode(
     singles: Annotated[int, typer.Option(metavar="N", min=1, help="Queries asked alone.")] = 12,
     batch_size: Annotated[int, typer.Option(metavar="N", min=2, help="Queries asked together.")] = 32,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Batches timed.")] = 3,
+    train_tokens: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Tokens of query -> title training beforehand; 0: none.")
+    ] = 20_000,
 ) -> None:
     """Compare constrained decoding with `generate` and with the released way. Takes about 15 minutes on two cores."""
     from harness.bench.lines import Lines
@@ -208,7 +211,7 @@ def bench_decode(
     from selfretrieval.bench import Options, decode
 
     drawn.check(plot)
-    options = Options(model, titles, passages, beam_size, singles, batch_size, rounds)
+    options = Options(model, titles, passages, beam_size, singles, batch_size, rounds, train_tokens)
     figures = decode(options, Lines(_say))
     _publish(figures, (drawn.decode_table, drawn.exhaustive_table), drawn.draw_decode, json, plot)
 

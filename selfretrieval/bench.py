@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -17,10 +20,13 @@ from harness.bench.reference import TOLERANCE
 from harness.datasets import load as load_dataset
 from harness.datasets.settings import DatasetSettings
 from harness.lm.backbone import EMBEDDED, Backbone, load
+from harness.lm.examples import spend, supervised_pairs
 from harness.lm.session import Clock
+from harness.lm.training import TrainingSettings, train
 from harness.progress import SILENT, Progress
 from harness.types import Corpus, Dataset, Split
 from selfretrieval import prompts, score
+from selfretrieval.examples import Views
 from selfretrieval.memory import Memory
 from selfretrieval.released import Found, Released
 from selfretrieval.retriever import Judged, SelfRetrievalSettings, SelfRetriever
@@ -29,8 +35,9 @@ from selfretrieval.retriever import Judged, SelfRetrievalSettings, SelfRetriever
 class Whole(TypedDict):
     """One corpus. released_ms, single_ms, batch_ms: median milliseconds a query; batch of `batch_size` questions.
 
-    single_speedup: median over pairs; batch_speedup: of medians. candidates: passages judged a query. equal: of
-    `queries`, those whose titles and refusal probabilities are the same.
+    single_speedup: median over pairs; batch_speedup: of medians. unjudged_speedup: median over pairs of single queries,
+    titles and passages alone. assessment_share: of our time for a single query. candidates: passages judged a query.
+    equal: of `queries`, those whose titles and refusal probabilities are the same.
     """
 
     corpus: str
@@ -40,6 +47,8 @@ class Whole(TypedDict):
     batch_size: int
     single_speedup: float
     batch_speedup: float
+    unjudged_speedup: float
+    assessment_share: float
     candidates: float
     equal: int
     queries: int
@@ -60,6 +69,7 @@ class Options(NamedTuple):
     singles: int = 12
     batch_size: int = 32
     rounds: int = 3
+    train_tokens: int = 20_000
 
 
 _PASSAGE_WORDS = 60
@@ -74,7 +84,27 @@ def decode(options: Options, progress: Progress = SILENT) -> dict[str, Any]:
     """
     progress.phase("load data and model")
     sets = [_load(name) for name in (options.titles, options.passages)]
-    backbone = load(options.model, "float32").restricted(None)
+    with TemporaryDirectory() as folder:
+        model = options.model
+        if options.train_tokens:
+            model = folder
+            _taught(load(options.model, "float32").restricted(None), sets[0], options.train_tokens, progress).save(
+                Path(folder)
+            )
+        return _compare(options, sets, model, progress)
+
+
+def _taught(backbone: Backbone, data: Dataset, tokens: int, progress: Progress) -> Backbone:
+    """Train query -> title on a dataset, with the settings any generative system starts from."""
+    views = Views(backbone, data.corpus, lowercase=False)
+    pool = views.title(supervised_pairs(data.train, data.corpus))
+    examples = spend(pool, tokens, random.Random(0))
+    train(backbone, examples, TrainingSettings(tokens=tokens), seed=0, progress=progress)
+    return backbone.astype("float32")
+
+
+def _compare(options: Options, sets: Sequence[Dataset], model: str, progress: Progress) -> dict[str, Any]:
+    backbone = load(model, "float32").restricted(None)
     tasks = [
         make(data.name, data.corpus, [query.text for query in data.test.queries], backbone)
         for make, data in zip((title_task, passage_task), sets, strict=True)
@@ -146,22 +176,24 @@ def run(
         progress: told about each question.
         clock: seconds.
     """
-    settings = {"backbone": backbone, "training": {"tokens": 0}, "trim_vocabulary": False, "lowercase": False}
+    table = {"backbone": backbone, "training": {"tokens": 0}, "trim_vocabulary": False, "lowercase": False}
     retriever = SelfRetriever(
-        SelfRetrievalSettings.model_validate(settings | {"dtype": "float32", "query_batch": batch_size})
+        SelfRetrievalSettings.model_validate({**table, "dtype": "float32", "query_batch": batch_size})
     )
     retriever.index(corpus, Split("train"), Split("dev"))
+    unjudged = retriever.with_settings(assessment=False)
     rules = retriever.settings
     released = Released(*retriever.parts[:2], title_beams=rules.title_beams, passage_beams=rules.passage_beams)
-    progress.phase("whole retrieval", singles + 1, "measurements")
+    progress.phase("whole retrieval", 2 * singles + 1, "measurements")
     asked = [queries[i % len(queries)] for i in range(max(singles, batch_size))]
     retriever.explain(asked[:1])  # warm-up: weights are packed once
 
-    def theirs(i: int) -> list[Found]:
+    def theirs(i: int, assessment: bool = True) -> list[Found]:
         progress.advance()
-        return released.search(asked[i])
+        return released.search(asked[i], assessment=assessment)
 
     pairs, found, judged = in_turn(theirs, lambda i: retriever.explain([asked[i]])[0], singles, clock)
+    fewer, _, _ = in_turn(lambda i: theirs(i, False), lambda i: unjudged.explain([asked[i]]), singles, clock)
     start = clock()
     retriever.explain(asked[:batch_size])
     batch_s = (clock() - start) / batch_size
@@ -175,6 +207,8 @@ def run(
         "batch_size": batch_size,
         "single_speedup": median_speedup(pairs),
         "batch_speedup": released_s / batch_s,
+        "unjudged_speedup": median_speedup(fewer),
+        "assessment_share": 1 - sum(p.ours_s for p in fewer) / sum(p.ours_s for p in pairs),
         "candidates": statistics.fmean(len(j) for j in judged),
         "equal": sum(same(a, b) for a, b in zip(judged, found, strict=True)),
         "queries": singles,

@@ -48,14 +48,15 @@ class Released:
         self._cue = backbone.encode([prompts.ANSWER])[0]
         self._refusal = backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]
 
-    def search(self, question: str) -> list[Found]:
-        """Return every candidate of a question."""
+    def search(self, question: str, *, assessment: bool = True) -> list[Found]:
+        """Return every candidate of a question; without assessment p_reject is 0."""
         prompt = self._backbone.encode([prompts.question(question) + prompts.TITLE])[0]
         found: list[Found] = []
         for title, score in self._titles(prompt):
             head = [*prompt, *title, *self._boundary]
             rows = self._passages(prompt, head)
-            found += [Found(r, score, p) for r, p in zip(rows, self._assess(head, rows), strict=True)]
+            judged = self._assess(head, rows) if assessment else [0.0] * len(rows)
+            found += [Found(r, score, p) for r, p in zip(rows, judged, strict=True)]
         return found
 
     def _titles(self, prompt: list[int]) -> list[tuple[list[int], float]]:

@@ -255,9 +255,16 @@ class SelfRetriever:
         Raises:
             ConfigError: below 1.
         """
-        beam = "title_beams" if self.settings.titles else "passage_beams"
-        table = {**self.settings.model_dump(mode="json"), beam: beam_size}
-        other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_beam_size"), self.seed)
+        return self.with_settings(**{"title_beams" if self.settings.titles else "passage_beams": beam_size})
+
+    def with_settings(self, **changes: object) -> SelfRetriever:
+        """Return the same trained system with other settings of its search.
+
+        Raises:
+            ConfigError: a setting or value there is not.
+        """
+        table = {**self.settings.model_dump(mode="json"), **changes}
+        other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_settings"), self.seed)
         other._parts, other._summary = self._parts, self._summary
         return other
 

@@ -62,17 +62,24 @@ class Scored:
         """Score nodes whose tokens were fed: slot and (n, width) state of each."""
         followers = self._trie.followers(nodes)
         logprobs = follower_logprobs(self._session, states, followers, self._normaliser)
-        self._append(starts, nodes, slots, followers, logprobs)
+        owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
+        best = Best.empty(len(nodes), self._width)
+        best.node[owner, rank] = followers.nodes[chosen]
+        best.token[owner, rank] = followers.tokens[chosen]
+        best.logprob[owner, rank] = logprobs[chosen]
+        self._append(starts, nodes, slots, best)
 
     def add_forced(self, starts: Int64, nodes: Int64) -> Bool:
         """Score those nodes that need no model: only one way to go on, and probabilities are over what is allowed."""
         if self._normaliser != "allowed":
             return np.zeros(len(nodes), dtype=np.bool_)
-        forced: Bool = self._trie.followers(nodes).counts == 1
-        if forced.any():
-            followers = self._trie.followers(nodes[forced])
-            sure = np.zeros(len(followers.nodes))
-            self._append(starts[forced], nodes[forced], np.full(len(sure), -1), followers, sure)
+        followers = self._trie.followers(nodes)
+        forced: Bool = followers.counts == 1
+        only = followers.bounds[:-1][forced]
+        if len(only):
+            best = Best.empty(len(only), self._width)
+            best.node[:, 0], best.token[:, 0], best.logprob[:, 0] = followers.nodes[only], followers.tokens[only], 0.0
+            self._append(starts[forced], nodes[forced], np.full(len(only), -1), best)
         return forced
 
     def feed(self, starts: Int64, slots: Sequence[int], tails: Sequence[Sequence[int]], nodes: Int64) -> None:
@@ -109,16 +116,11 @@ class Scored:
             found.append((starts, nodes, at))
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
 
-    def _append(self, starts: Int64, nodes: Int64, slots: Int64, followers: Followers, logprobs: np.ndarray) -> None:
+    def _append(self, starts: Int64, nodes: Int64, slots: Int64, best: Best) -> None:
         for key in zip(starts.tolist(), nodes.tolist(), strict=True):
             self._record[key] = len(self._record)
         self._slot += slots.tolist()
-        owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
-        added = Best.empty(len(nodes), self._width)
-        added.node[owner, rank] = followers.nodes[chosen]
-        added.token[owner, rank] = followers.tokens[chosen]
-        added.logprob[owner, rank] = logprobs[chosen]
-        self.followers = Best(*(np.concatenate(parts) for parts in zip(self.followers, added, strict=True)))
+        self.followers = Best(*(np.concatenate(parts) for parts in zip(self.followers, best, strict=True)))
 
 
 def follower_logprobs(

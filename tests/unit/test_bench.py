@@ -129,7 +129,8 @@ def test_the_released_way_finds_and_judges_the_same(tmp_path: Path) -> None:
     assert figures["batch_speedup"] > 0
     whole = {"comparisons": [], "whole": [figures]}
     _, rows = drawn.decode_table(whole)
-    assert [row[1] for row in rows] == ["1", "3"] and all("12 passages judged" in row[0] for row in rows)
+    assert [row[1] for row in rows] == ["1", "3", "1"] and all("12 passages judged" in row[0] for row in rows[:2])
+    assert figures["assessment_share"] < 1 and figures["unjudged_speedup"] > 0
     drawn.draw_decode(whole, tmp_path / "decode.svg")
     assert "<svg" in (tmp_path / "decode.svg").read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="png"):
