@@ -59,7 +59,8 @@ class Options(NamedTuple):
 
     model: see `harness.lm.backbone.load`. titles: dataset whose titles are decoded. passages: dataset whose passages
     are decoded and which is searched as a whole. beam_size: beams. singles: queries asked alone. batch_size: queries
-    asked together. rounds: batches timed.
+    asked together. rounds: batches timed. train_tokens: tokens of query -> title examples the model reads beforehand,
+    so that it writes titles as a decoder in use does; 0 leaves it as it comes.
     """
 
     model: str = EMBEDDED
@@ -120,9 +121,7 @@ def _compare(options: Options, sets: Sequence[Dataset], model: str, progress: Pr
     )
     exact = exhaustive.run(backbone, tasks[0], beam_size=options.beam_size, progress=progress)
     questions = [query.text for query in sets[1].test.queries]
-    whole = run(
-        sets[1].name, sets[1].corpus, questions, options.model, batch_size=options.batch_size, progress=progress
-    )
+    whole = run(sets[1].name, sets[1].corpus, questions, model, batch_size=options.batch_size, progress=progress)
     figures = engine.summarise(found)
     figures["batch"]["speedup_vs_released"] = whole["batch_speedup"]
     figures["single"]["speedup_vs_released"] = whole["single_speedup"]

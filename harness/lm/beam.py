@@ -259,13 +259,14 @@ class _Search:
         """Write one token more in the starts `which`, all of whose beams stand on the scored nodes `records`."""
         beams, size = self.beams, self.rules.beam_size
         self.session.work.steps += 1
-        alive = beams.alive[which]
-        slots = self.scored.slots_of(records)
-        beams.slot[which] = np.where(slots >= 0, slots, beams.slot[which])
-        beams.unfed[which] = np.where(slots >= 0, 0, beams.unfed[which])
-        node, token, logprob = (part[np.maximum(records, 0)] for part in self.scored.followers)
-        self.session.work.dead_beams += int((alive & ~np.isfinite(logprob[..., 0])).sum())
-        total = beams.logprob[which][..., None] + np.where(alive[..., None], logprob, -np.inf)
+        logprobs, slots = beams.logprob[which], self.scored.slots_of(records)
+        fed = slots >= 0
+        beams.slot[which] = np.where(fed, slots, beams.slot[which])
+        beams.unfed[which] = np.where(fed, 0, beams.unfed[which])
+        alive = np.isfinite(logprobs)
+        node, token, logprob = self.scored.followers_of(records)
+        self.session.work.dead_beams += int((alive & np.isneginf(logprob[..., 0])).sum())
+        total = logprobs[..., None] + np.where(alive[..., None], logprob, -np.inf)
         wide = total.shape[2]
         total = total.reshape(len(which), -1)
         order = np.argsort(-total, axis=1, kind="stable")[:, : 2 * size]

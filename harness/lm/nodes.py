@@ -42,7 +42,7 @@ class Scored:
     def __init__(self, session: Session, trie: Trie, normaliser: Normaliser, width: int) -> None:
         self._session, self._trie, self._normaliser, self._width = session, trie, normaliser, width
         self._record: dict[tuple[int, int], int] = {}
-        self._slot: list[int] = []
+        self._slot = np.full(1, -1)  # of each record; the last place stands for none
         self.followers = Best.empty(0, width)
 
     def find(self, starts: Int64, nodes: Int64, wanted: Bool) -> Int64:
@@ -55,8 +55,13 @@ class Scored:
 
     def slots_of(self, records: Int64) -> Int64:
         """Return the slot of each record's node: -1 where its token was not fed, or where there is no record."""
-        slots: Int64 = np.array([*self._slot, -1])[records]
+        slots: Int64 = self._slot[records]
         return slots
+
+    def followers_of(self, records: Int64) -> Best:
+        """Return the best followers of each record's node; where there is no record, those of any."""
+        place = np.maximum(records, 0)
+        return Best(*(part[place] for part in self.followers))
 
     def add(self, starts: Int64, nodes: Int64, slots: Int64, states: torch.Tensor) -> None:
         """Score nodes whose tokens were fed: slot and (n, width) state of each."""
@@ -119,7 +124,7 @@ class Scored:
     def _append(self, starts: Int64, nodes: Int64, slots: Int64, best: Best) -> None:
         for key in zip(starts.tolist(), nodes.tolist(), strict=True):
             self._record[key] = len(self._record)
-        self._slot += slots.tolist()
+        self._slot = np.concatenate([self._slot[:-1], slots, self._slot[-1:]])
         self.followers = Best(*(np.concatenate(parts) for parts in zip(self.followers, best, strict=True)))
 
 
