@@ -79,6 +79,15 @@ def p_equals(value: float) -> str:
     return f"p{THIN}{text}" if text.startswith("<") else f"p{THIN}={THIN}{text}"
 
 
+def percent(value: float | None) -> str:
+    """Write a share in percent.
+
+    >>> percent(0.0123), percent(None)
+    ('1.2\\u202f%', '–')
+    """
+    return ABSENT if value is None else f"{value * 100:.1f}{THIN}%"
+
+
 def milliseconds(value: float | None) -> str:
     """Write a latency given in ms; from 10 s in seconds, below 0.1 ms in microseconds.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.lm.trie import Trie
+from harness.lm.trie import Trie, walk
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +52,4 @@ class TrieLogitsProcessor:
         before = self._node(tokens[:-1])
         if before < 0:
             return -1
-        followers = self.trie.followers(np.array([before], dtype=np.int64))
-        place = np.flatnonzero(followers.tokens == tokens[-1])
-        return int(followers.nodes[place[0]]) if len(place) else -1
+        return walk(self.trie, tokens[-1:], before)

@@ -161,13 +161,7 @@ class TokenTrie:
 
     def walk(self, tokens: Iterable[int], node: int = 0) -> int:
         """Follow `tokens` from `node`; return where they end, or -1 where they leave the trie."""
-        for token in tokens:
-            followers, nodes = self.children(node)
-            place = int(np.searchsorted(followers, token))
-            if place == len(followers) or followers[place] != token:
-                return -1
-            node = int(nodes[place])
-        return node
+        return walk(self, tokens, node)
 
     def accepts(self, nodes: Int64) -> Bool:
         """(nodes,) true where a sequence ends."""
@@ -244,6 +238,17 @@ class TokenTrie:
 def _like(array: Int32, values: Int64) -> Int32:
     """Give values the array's type: `searchsorted` would convert the whole array to theirs instead."""
     return values.astype(array.dtype)
+
+
+def walk(trie: Trie, tokens: Iterable[int], node: int = 0) -> int:
+    """Follow `tokens` from `node` of any trie; return where they end, or -1 where they leave it."""
+    for token in tokens:
+        followers = trie.followers(np.array([node], dtype=np.int64))
+        place = int(np.searchsorted(followers.tokens, token))
+        if place == len(followers.tokens) or followers.tokens[place] != token:
+            return -1
+        node = int(followers.nodes[place])
+    return node
 
 
 class Upto:

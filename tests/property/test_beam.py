@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.lm import lattice as lattice_module
 from harness.lm.beam import Hypothesis, Rules, Start, constrained_search, search
 from harness.lm.lattice import Lattice
 from harness.lm.trie import TokenTrie, Upto
@@ -142,6 +143,37 @@ def test_order_of_queries_and_batch_size_do_not_change_anything() -> None:
     for a, b, c in zip(together, turned, alone, strict=True):
         assert [h.tokens for h in a] == [h.tokens for h in b] == [h.tokens for h in c]
         np.testing.assert_allclose([h.score for h in a], [h.score for h in c], atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(PROMPTS, CORPORA, st.integers(1, 5), st.sampled_from(["vocabulary", "allowed"]), st.data())
+def test_how_the_work_is_divided_changes_nothing(
+    prompts: list[list[int]], corpus: list[list[int]], beam_size: int, normaliser, data: st.DataObject
+) -> None:
+    """Look-ahead, batch size and the order of the prompts decide when something is computed, not what is found."""
+    ahead, batch = data.draw(st.sampled_from([0, 3, 1000])), data.draw(st.integers(1, 3))
+    trie = TokenTrie.from_sequences(corpus)  # without end tokens: some are prefixes of others
+    plain = [constrained_search(BACKBONE, [p], trie, beam_size=beam_size, normaliser=normaliser)[0] for p in prompts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(lattice_module._LOOKAHEAD_TOKENS, "cpu", ahead)
+        turned = constrained_search(
+            BACKBONE, prompts[::-1], trie, beam_size=beam_size, normaliser=normaliser, batch_size=batch
+        )[::-1]
+    for a, b in zip(plain, turned, strict=True):
+        assert [h.tokens for h in a] == [h.tokens for h in b]
+        np.testing.assert_allclose([h.score for h in a], [h.score for h in b], atol=1e-5)
+        assert all(len(trie.items_at(h.node)) and trie.walk(h.tokens) == h.node for h in b)
+
+
+def test_forced_tokens_share_a_pass_and_cost_nothing_where_only_allowed_ones_count() -> None:
+    """One chain of twelve tokens: read in one pass, and not at all where each is the only one allowed."""
+    trie = TokenTrie.from_sequences([[*range(2, 13), END], [20, 21, END]])
+    for normaliser, calls in (("vocabulary", 2), ("allowed", 1)):
+        counters: dict[str, float] = {}
+        found = constrained_search(BACKBONE, [[3]], trie, beam_size=2, normaliser=normaliser, counters=counters)[0]
+        assert len(found) == 2
+        assert counters["model_calls"] == calls
+        assert counters["mask_s"] > 0 and counters["model_s"] > 0
 
 
 def test_empty_and_single_leaf_tries() -> None:
