@@ -197,7 +197,7 @@ def bench_decode(
     passages: Annotated[
         str, typer.Option(metavar="NAME", help="Dataset to decode passages of, and to search as a whole.")
     ] = "vital-articles/1k",
-    beam_size: Annotated[int, typer.Option(metavar="N", min=1, help="Beams of all.")] = 5,
+    beam_size: Annotated[int, typer.Option(metavar="N", min=2, help="Beams of all.")] = 5,
     singles: Annotated[int, typer.Option(metavar="N", min=1, help="Queries asked alone.")] = 12,
     batch_size: Annotated[int, typer.Option(metavar="N", min=2, help="Queries asked together.")] = 32,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Batches timed.")] = 3,
@@ -205,7 +205,7 @@ def bench_decode(
         int, typer.Option(metavar="N", min=0, help="Tokens of query -> title training beforehand; 0: none.")
     ] = 20_000,
 ) -> None:
-    """Compare constrained decoding with `generate` and with the released way. Takes about 15 minutes on two cores."""
+    """Compare constrained decoding with `generate` and with the released way. Takes about 10 minutes on two cores."""
     from harness.bench.lines import Lines
     from reports import bench as drawn
     from selfretrieval.bench import Options, decode

@@ -87,5 +87,5 @@ def _logprobs(backbone: Backbone, states: torch.Tensor, tokens: Sequence[int]) -
         logits = backbone.logits(states)
     columns = torch.tensor(backbone.column_of[np.array(tokens)], device=logits.device)
     picked = logits.gather(-1, columns.expand(*logits.shape[:-1]).unsqueeze(-1))[..., 0]
-    result: np.ndarray = (picked - torch.logsumexp(logits, dim=-1)).double().cpu().numpy()
+    result: np.ndarray = (picked - torch.logsumexp(logits, dim=-1)).cpu().double().numpy()
     return result

@@ -21,23 +21,26 @@ from harness.datasets import load as load_dataset
 from harness.datasets.settings import DatasetSettings
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.examples import spend, supervised_pairs
+from harness.lm.lattice import require_lattice
 from harness.lm.session import Clock
 from harness.lm.training import TrainingSettings, train
 from harness.progress import SILENT, Progress
 from harness.types import Corpus, Dataset, Split
-from selfretrieval import prompts, score
+from selfretrieval import prompts
 from selfretrieval.examples import Views
+from selfretrieval.generate import write_titles
 from selfretrieval.memory import Memory
 from selfretrieval.released import Found, Released
 from selfretrieval.retriever import Judged, SelfRetrievalSettings, SelfRetriever
 
 
 class Whole(TypedDict):
-    """One corpus. released_ms, single_ms, batch_ms: median milliseconds a query; batch of `batch_size` questions.
+    """One corpus. released_ms, single_ms: median milliseconds a query. batch_ms: a query's share of one batch.
 
-    single_speedup: median over pairs; batch_speedup: of medians. unjudged_speedup: median over pairs of single queries,
-    titles and passages alone. assessment_share: of our time for a single query. candidates: passages judged a query.
-    equal: of `queries`, those whose titles and refusal probabilities are the same.
+    single_speedup: median over pairs; batch_speedup: released_ms over batch_ms. unjudged_speedup: median over pairs of
+    single queries, titles and passages alone. assessment_share: of our time for a single query. candidates: passages judged a query.
+    equal: of `queries`, those whose titles and refusal probabilities are the same. common_passages: share of the other
+    way's passages that ours found, 0..1.
     """
 
     corpus: str
@@ -51,6 +54,7 @@ class Whole(TypedDict):
     assessment_share: float
     candidates: float
     equal: int
+    common_passages: float
     queries: int
 
 
@@ -198,6 +202,8 @@ def run(
     batch_s = (clock() - start) / batch_size
     progress.advance()
     released_s = statistics.median(p.other_s for p in pairs)
+    asked_alone = zip(asked[:singles], judged, found, strict=True)
+    agreements = [_agreement(retriever, released, *part) for part in asked_alone]
     return {
         "corpus": name,
         "released_ms": released_s * 1e3,
@@ -209,19 +215,46 @@ def run(
         "unjudged_speedup": median_speedup(fewer),
         "assessment_share": 1 - sum(p.ours_s for p in fewer) / sum(p.ours_s for p in pairs),
         "candidates": statistics.fmean(len(j) for j in judged),
-        "equal": sum(same(a, b) for a, b in zip(judged, found, strict=True)),
+        "equal": sum(a.equal for a in agreements),
+        "common_passages": statistics.fmean(a.common for a in agreements),
         "queries": singles,
     }
 
 
-def same(ours: Sequence[Judged], theirs: Sequence[Found]) -> bool:
-    """Say whether both found equally scored titles, and judged alike the passages that both found."""
-    mine = sorted({j.candidate.title: j.title_score for j in ours}.values())
-    written = sorted({f.title_score for f in theirs})
-    if len(mine) != len(written) or not np.allclose(mine, np.sort(score.title_scores(written)), atol=TOLERANCE):
-        return False
-    judged = {f.rows: f.p_reject for f in theirs}
-    common = [
-        (j.assessment.p_reject, judged[j.candidate.items]) for j in ours if j.assessment and j.candidate.items in judged
-    ]
-    return len(common) > 0 and all(abs(a - b) <= TOLERANCE for a, b in common)
+class Agreement(NamedTuple):
+    """How far two ways agree on a question.
+
+    titles: the same number of them with the same scores. common: share of the other way's passages that ours found.
+    judged: what both found is refused with the same probability.
+    """
+
+    titles: bool
+    common: float
+    judged: bool
+
+    @property
+    def equal(self) -> bool:
+        """Whether titles and judgements agree. The passages may differ: the other way ends each with <eos>."""
+        return self.titles and self.judged and self.common > 0
+
+
+def agreement(
+    titles: Sequence[float], judged: Sequence[Judged], other_titles: Sequence[float], found: Sequence[Found]
+) -> Agreement:
+    """Compare the title scores and the judged passages of both ways."""
+    close = len(titles) == len(other_titles) and np.allclose(sorted(titles), sorted(other_titles), atol=TOLERANCE)
+    mine = {j.candidate.items: j.assessment.p_reject for j in judged if j.assessment}
+    common = [(mine[f.rows], f.p_reject) for f in found if f.rows in mine]
+    alike = all(abs(a - b) <= TOLERANCE for a, b in common)
+    return Agreement(bool(close), len(common) / max(len(found), 1), alike)
+
+
+def _agreement(
+    retriever: SelfRetriever, released: Released, question: str, judged: Sequence[Judged], found: Sequence[Found]
+) -> Agreement:
+    backbone, memory, _ = retriever.parts
+    prompt = backbone.encode([prompts.question(question) + prompts.TITLE])[0]
+    lattice = require_lattice(backbone)
+    states, slots = lattice.prefill([prompt])
+    titles = write_titles(lattice, states, slots, memory, retriever.settings.title_beams)
+    return agreement([t.score for t in titles], judged, [score for _, score in released.titles(prompt)], found)

@@ -52,14 +52,15 @@ class Released:
         """Return every candidate of a question; without assessment p_reject is 0."""
         prompt = self._backbone.encode([prompts.question(question) + prompts.TITLE])[0]
         found: list[Found] = []
-        for title, score in self._titles(prompt):
+        for title, score in self.titles(prompt):
             head = [*prompt, *title, *self._boundary]
             rows = self._passages(prompt, head)
             judged = self._assess(head, rows) if assessment else [0.0] * len(rows)
             found += [Found(r, score, p) for r, p in zip(rows, judged, strict=True)]
         return found
 
-    def _titles(self, prompt: list[int]) -> list[tuple[list[int], float]]:
+    def titles(self, prompt: list[int]) -> list[tuple[list[int], float]]:
+        """Return the titles written behind a prompt, each with its length-normalised log-probability."""
         out = self._generate(
             [prompt], self._walk(len(prompt)), self._title_beams, self._memory.trie.height, self._boundary[0]
         )
@@ -86,6 +87,8 @@ class Released:
         """Let each candidate's text be followed by the refusal; return exp of its mean token log-probability."""
         import torch
 
+        if not candidates:
+            return []
         memory = self._memory
         bodies = [memory.sequences[rows[0]][memory.heads[rows[0]] : -1].tolist() for rows in candidates]
         texts = [[*head, *body, *self._cue] for body in bodies]

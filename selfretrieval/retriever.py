@@ -28,7 +28,7 @@ from selfretrieval.examples import Views, draw_negatives
 from selfretrieval.generate import Candidate, Title, untitled, write_passages, write_titles
 from selfretrieval.memory import Memory
 
-_VERSION = 1
+_VERSION = 2
 _STATE = "self_retrieval.json"
 
 

@@ -154,12 +154,30 @@ def tiny_bart() -> Any:
     return _made(config, "BartForConditionalGeneration")
 
 
+def tiny_granite() -> Any:
+    """Logits that are not the head times the last state."""
+    from transformers import GraniteConfig
+
+    config = GraniteConfig(
+        vocab_size=24,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        logits_scaling=3.0,
+        **_IDS,
+    )
+    return _made(config, "GraniteForCausalLM")
+
+
 MODELS: dict[str, tuple[Any, bool]] = {
     "llama": (lambda: tiny_llama().model, True),
     "gpt2": (tiny_gpt2, True),
     "gpt-neox": (tiny_neox, True),
     "qwen2": (tiny_qwen2, True),
     "mistral": (tiny_mistral, False),
+    "granite": (tiny_granite, False),
     "bloom": (tiny_bloom, False),
     "t5": (tiny_t5, False),
     "bart": (tiny_bart, False),

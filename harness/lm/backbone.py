@@ -58,6 +58,11 @@ class Backbone:
         """Wrap a model as it is; `tokenizer` is needed to encode and decode alone."""
         return cls(model, tokenizer, facts=_FACTS.setdefault(model, {}))
 
+    @staticmethod
+    def forget(model: Any) -> None:
+        """Drop what was derived from the weights of a model: needed after its `parameter.data` was written into."""
+        _FACTS.pop(model, None)
+
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
@@ -70,9 +75,9 @@ class Backbone:
         return int(self.tokenizer.eos_token_id)
 
     @cached_property
-    def takes_positions(self) -> bool:
-        """Whether the model can be told where each token stands."""
-        return "position_ids" in inspect.signature(self.model.forward).parameters
+    def arguments(self) -> frozenset[str]:
+        """What the model's forward takes by name."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts as they stand, without special tokens, never split into chat roles."""
@@ -100,8 +105,11 @@ class Backbone:
         return Backbone(self.model, self.tokenizer, self.vocabulary)
 
     def current(self, name: str, make: Callable[[], T]) -> T:
-        """Return what `make` derives from the weights; made anew when they have changed since, by training say."""
-        version = sum(p._version for p in self._weights)
+        """Return what `make` derives from the weights; made anew when they have changed since, by training say.
+
+        What writes into `parameter.data` leaves no trace; see `forget`.
+        """
+        version = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._weights]
         kept: Any = self.facts.get(name)
         if kept is None or kept[0] != version:
             kept = self.facts[name] = (version, make())
@@ -214,6 +222,17 @@ def load(name: str, dtype: str = "float32") -> Backbone:
     _refuse_rescaled_logits(model.config)
     vocabulary = np.load(kept) if kept.is_file() else None
     return Backbone(model.to(best_device()).eval(), tokenizer, vocabulary)
+
+
+@contextlib.contextmanager
+def still(model: Any) -> Iterator[None]:
+    """Keep a model in evaluation mode inside the block, without dropout."""
+    trained = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(trained)
 
 
 def best_device() -> str:

@@ -131,6 +131,8 @@ def checked(rules: Rules) -> Rules:
         raise ConfigError("a length penalty of at least 0", str(rules.length_penalty), "correct length_penalty")
     if rules.normaliser not in ("vocabulary", "allowed"):
         raise ConfigError("the normaliser vocabulary or allowed", repr(rules.normaliser), "correct normaliser")
+    if rules.early_stopping not in (True, False, "never"):
+        raise ConfigError("early_stopping of True, False or 'never'", repr(rules.early_stopping), "correct it")
     return rules
 
 
@@ -140,11 +142,16 @@ def batches(prompts: Sequence[Sequence[int]], size: int) -> list[list[int]]:
     >>> batches([[1, 1, 1], [1], [1, 1]], 2)
     [[1, 2], [0]]
     """
+    need_tokens(prompts)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    return [order[first : first + size] for first in range(0, len(order), size)]
+
+
+def need_tokens(prompts: Sequence[Sequence[int]]) -> None:
+    """Refuse an empty prompt: DataError."""
     for i, prompt in enumerate(prompts):
         if not len(prompt):
             raise DataError("prompts of at least one token", f"prompt {i} is empty", "give it a token to start from")
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    return [order[first : first + size] for first in range(0, len(order), size)]
 
 
 def search(session: Session, starts: Sequence[Start], trie: Trie, rules: Rules) -> list[list[Hypothesis]]:

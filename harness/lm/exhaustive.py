@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness.errors import ConfigError
 from harness.lm.backbone import Backbone
-from harness.lm.beam import Hypothesis, Rules, as_backbone, checked
+from harness.lm.beam import Hypothesis, Rules, as_backbone, checked, need_tokens
 from harness.lm.lattice import Lattice, require_lattice
 from harness.lm.nodes import Normaliser, follower_logprobs
 from harness.lm.ragged import Int64
@@ -60,7 +61,10 @@ def exhaustive_search(
         ConfigError: a number out of range, or a model that cannot be fed so.
     """
     backbone = as_backbone(model)
+    if k < 1:
+        raise ConfigError("a k of at least 1", str(k), "correct k")
     checked(Rules(k, normaliser, length_penalty))
+    need_tokens(prompts)
     tree = _tree(trie)
     found = []
     for prompt in prompts:
@@ -155,8 +159,9 @@ def _tree(trie: Trie) -> _Tree:
     node, token, parent = [np.zeros(1, dtype=np.int64)], [np.full(1, -1)], [np.full(1, -1)]
     count = 0
     while len(node[-1]):
-        followers = trie.followers(node[-1])
-        owner = np.repeat(np.arange(len(node[-1])), followers.counts)
+        goes = np.flatnonzero(trie.reach(node[-1]) > 0)
+        followers = trie.followers(node[-1][goes])
+        owner = goes[np.repeat(np.arange(len(goes)), followers.counts)]
         parent.append(count + owner)
         count += len(node[-1])
         node.append(followers.nodes)

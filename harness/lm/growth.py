@@ -6,12 +6,15 @@ the edge just grows. A group of one is a leaf at once, so a level costs one sort
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from harness.errors import DataError
 from harness.lm.ragged import Int32, Int64, Ragged, spread
 
+_MOST_NODES = 2**31 - 1
 _SEED = 20240301
 """Any number: the hashes only have to differ, and to be the same each time."""
 
@@ -46,6 +49,15 @@ def grow(sequences: Ragged, minimum: Int64, cut: bool) -> Arrays:
     np.maximum.at(minimum, same_as, minimum)  # copies of one sequence end at one node
     edges, end_edge = _split(sequences, np.unique(same_as), minimum, cut)
     return _arrange(sequences, edges, end_edge[same_as])
+
+
+def minimum_of(keep: Sequence[int] | Int64 | None, count: int) -> Int64:
+    """(sequences,) tokens kept of each in any case, none where `keep` is None; DataError if its length is another."""
+    if keep is None:
+        return np.broadcast_to(np.int64(0), count)
+    if len(keep) != count:
+        raise DataError(f"what to keep of each of {count} sequences", f"{len(keep)} numbers", "give one for each")
+    return np.asarray(keep, dtype=np.int64)
 
 
 def first_copies(sequences: Ragged) -> Int64:
@@ -145,6 +157,12 @@ def _arrange(sequences: Ragged, edges: _Edges, end_edge: Int64) -> Arrays:
     row, start, end = edges.row[order], edges.start[order], edges.end[order]
     first = sequences.offsets[row] + start if len(sequences) else np.zeros(1, dtype=np.int64)
     first[0], end[0] = 0, 0
+    if int((end - start).sum()) >= _MOST_NODES:
+        raise DataError(
+            f"at most {_MOST_NODES:,} nodes, which 32 bits can number",
+            f"{int((end - start).sum()) + 1:,}",
+            "cut branches where they are unique (cut=True), or split the corpus",
+        )
     _, place, bounds = spread(first, end - start)
     tokens = np.empty(len(place) + 1, dtype=np.int32)
     tokens[0], tokens[1:] = -1, sequences.values[place]

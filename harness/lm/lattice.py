@@ -19,7 +19,7 @@ import numpy as np
 
 from harness.errors import ConfigError
 from harness.lm.attention import Pass, Store, attend, places_in
-from harness.lm.backbone import Backbone
+from harness.lm.backbone import Backbone, still
 from harness.lm.packing import face
 from harness.lm.ragged import Int64, spread
 from harness.lm.session import Work
@@ -50,7 +50,7 @@ class Lattice:
         self._fed = np.zeros(0, dtype=np.int64)  # tokens fed behind it
         self._row = np.zeros(0, dtype=np.int64)  # of each slot
         self._place = np.zeros(0, dtype=np.int64)  # of each slot among those fed in its row; -1: the prompt's end
-        self._seen = np.zeros((0, 0, 0), dtype=np.bool_)  # (rows, places, places): which of them a fed token sees
+        self._parent = np.zeros(0, dtype=np.int64)  # slot before each slot; of a prompt's end itself
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, Int64]:
         """Start one row a prompt; return the (rows, hidden) state and the slot behind each prompt's last token."""
@@ -84,19 +84,16 @@ class Lattice:
         """
         with self.work.model():
             first = self.next_slot
-            row, level = self._trace(parents, first)
+            row = self._rows_of(parents)
             place = self._fed[row] + places_in(row)
             np.add.at(self._fed, row, 1)
             self._make_room()
             self._row, self._place = np.concatenate([self._row, row]), np.concatenate([self._place, place])
-            for step in range(int(level.max()) + 1):
-                at = np.flatnonzero(level == step)
-                self._seen[row[at], place[at]] = self._branch(parents[at])
-                self._seen[row[at], place[at], place[at]] = True
+            self._parent = np.concatenate([self._parent, parents])
             slots = np.arange(first, self.next_slot)
             seen = self._visible(slots)
-            step_ = self._pass(row, self._prompt[row] + place, seen)
-            return self._forward(tokens, seen.sum(axis=1) - 1, step_), slots
+            step = self._pass(row, self._prompt[row] + place, seen)
+            return self._forward(tokens, seen.sum(axis=1) - 1, step), slots
 
     def feed_chains(self, slots: Sequence[int], chains: Sequence[Sequence[int]]) -> tuple[torch.Tensor, Int64]:
         """Feed each chain (not empty) behind its slot; return (chains, hidden) states and slots of the last tokens."""
@@ -134,36 +131,32 @@ class Lattice:
     def _begin(self, lengths: Int64) -> None:
         rows = len(lengths)
         self._prompt, self._fed = lengths, np.zeros(rows, dtype=np.int64)
-        self._row, self._place = np.arange(rows), np.full(rows, -1)
-        self._seen = np.zeros((rows, 0, 0), dtype=np.bool_)
+        self._row, self._place, self._parent = np.arange(rows), np.full(rows, -1), np.arange(rows)
         self._store.resize(rows, int(lengths.max()) + _SPARE)
 
     def _make_room(self) -> None:
-        have, need = self._seen.shape[1], int(self._fed.max())
-        if need > have:
-            room = max(need, have + have // 2 + _SPARE)
-            seen = np.zeros((len(self._fed), room, room), dtype=np.bool_)
-            seen[:, :have, :have] = self._seen
-            self._seen = seen
         columns = int((self._prompt + self._fed).max())
         if columns > self._store.columns:
             self._store.resize(len(self._fed), columns + columns // 2 + _SPARE)
 
-    def _trace(self, parents: Int64, first: int) -> tuple[Int64, Int64]:
-        """Return each token's row, and how many tokens of the same call stand before it on its branch."""
-        row, level = np.empty_like(parents), np.zeros_like(parents)
-        inside = parents >= first
-        row[~inside] = self._row[parents[~inside]]
-        for i in np.flatnonzero(inside).tolist():  # ascending: parents come first
-            row[i], level[i] = row[parents[i] - first], level[parents[i] - first] + 1
-        return row, level
+    def _rows_of(self, parents: Int64) -> Int64:
+        """(tokens,) row of tokens that follow `parents`, some of which may be tokens of the same call."""
+        first, before = self.next_slot, parents
+        while (inside := before >= first).any():
+            before = np.where(inside, parents[np.where(inside, before - first, 0)], before)
+        return self._row[before]
 
     def _branch(self, slots: Int64) -> Bool:
-        """(slots, places) which tokens fed in its row each slot sees."""
-        place = self._place[slots]
-        if not self._seen.shape[1]:
-            return np.zeros((len(slots), 0), dtype=np.bool_)
-        return np.where((place >= 0)[:, None], self._seen[self._row[slots], place], False)
+        """(slots, places) which tokens fed in its row each slot sees: itself and those before it, up to the prompt."""
+        seen = np.zeros((len(slots), int(self._fed.max(initial=0))), dtype=np.bool_)
+        mine = np.flatnonzero(self._place[slots] >= 0)
+        at = slots[mine]
+        while len(at):
+            seen[mine, self._place[at]] = True
+            at = self._parent[at]
+            goes = self._place[at] >= 0
+            mine, at = mine[goes], at[goes]
+        return seen
 
     def _visible(self, slots: Int64) -> Bool:
         """(slots, columns) which columns of its row each slot sees: the prompt and its branch."""
@@ -234,6 +227,8 @@ def branches(backbone: Backbone) -> bool:
     """Say whether a model can be fed through a lattice: tried once on a few tokens against its usual way."""
     if "branches" not in backbone.facts:
         backbone.facts["branches"] = _may_branch(backbone) and _branches_truly(backbone)
+        if not backbone.facts["branches"]:
+            backbone.facts.pop("lattice model", None)
     return bool(backbone.facts["branches"])
 
 
@@ -264,7 +259,7 @@ def _may_branch(backbone: Backbone) -> bool:
 
 
 def _branches_truly(backbone: Backbone) -> bool:
-    """Compare the states of two branches of two prompts with those of plain forward passes."""
+    """Compare the logits of branches of two prompts with those of plain forward passes."""
     import torch
 
     prompts, branch = [[3, 5, 7], [4]], [6, 2]
@@ -273,15 +268,22 @@ def _branches_truly(backbone: Backbone) -> bool:
     lattice = Lattice(backbone)
     try:
         _, slots = lattice.prefill(prompts)
-        first = lattice.next_slot
-        parents = np.array([slots[0], first, slots[1], slots[1]])
+        parents = np.array([slots[0], lattice.next_slot, slots[1], slots[1]])
         states, _ = lattice.feed(parents, np.array([branch[0], branch[1], branch[1], branch[0]]))
+        with torch.inference_mode():
+            found = lattice.logits(states)
+    except torch.OutOfMemoryError:
+        raise
     except (TypeError, KeyError, RuntimeError, ValueError, AttributeError, IndexError):
         return False  # a model that does not hand the pass on to its attention, or has no layer numbers
     paths = [prompts[0] + branch[:1], prompts[0] + branch, prompts[1] + branch[1:], prompts[1] + branch[:1]]
-    with torch.inference_mode():
-        for state, path in zip(states, paths, strict=True):
-            plain = backbone.model.base_model(torch.tensor([path], device=backbone.device)).last_hidden_state[0, -1]
-            if not torch.allclose(plain.float(), state.float(), rtol=0.05, atol=0.02 * float(plain.abs().max())):
+    columns = slice(None) if backbone.vocabulary is None else torch.from_numpy(backbone.vocabulary)
+    with torch.inference_mode(), still(backbone.model):
+        for logits, path in zip(found.cpu(), paths, strict=True):
+            whole = backbone.model(torch.tensor([path], device=backbone.device)).logits[0, -1]
+            plain = whole.float().cpu()[columns]
+            if plain.shape != logits.shape:
+                return False
+            if not torch.allclose(plain, logits, rtol=0.05, atol=0.02 * float(plain.abs().max())):
                 return False
     return True

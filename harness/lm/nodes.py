@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from harness.errors import DataError
 from harness.lm.ragged import Int64
 from harness.lm.session import Session
 from harness.lm.trie import Bool, Followers, Trie
@@ -141,24 +142,37 @@ def follower_logprobs(
     """
     import torch
 
-    columns = session.backbone.column_of[followers.tokens]
+    columns = _columns(session, followers)
     owner = np.repeat(np.arange(len(followers.counts)), followers.counts)
     known = np.flatnonzero(columns >= 0)
     values = np.full(len(columns), -np.inf)
     with session.work.model(), torch.inference_mode():
         if normaliser == "allowed":
-            values[known] = session.logits_at(states, owner[known], columns[known]).double().cpu().numpy()
+            values[known] = session.logits_at(states, owner[known], columns[known]).cpu().double().numpy()
         else:
             for first in range(0, len(states), _STATES):
                 mine = known[slice(*np.searchsorted(owner[known], [first, first + _STATES]))]
                 logprobs = torch.log_softmax(session.logits(states[first : first + _STATES]), dim=-1)
                 where = (torch.from_numpy(a).to(logprobs.device) for a in (owner[mine] - first, columns[mine]))
-                values[mine] = logprobs[tuple(where)].double().cpu().numpy()
+                values[mine] = logprobs[tuple(where)].cpu().double().numpy()
     if normaliser == "vocabulary":
         return values
     total = np.logaddexp.reduceat(values, followers.bounds[:-1])
     with np.errstate(invalid="ignore"):  # -inf - -inf: a node all of whose followers were cut off
         return np.where(np.isneginf(values), -np.inf, values - total[owner])
+
+
+def _columns(session: Session, followers: Followers) -> Int64:
+    """(followers,) column of each token in the head, -1 where it was cut off."""
+    column_of = session.backbone.column_of
+    if len(followers.tokens) and int(followers.tokens.max()) >= len(column_of):
+        raise DataError(
+            f"tokens the model knows, below {len(column_of)}",
+            f"token {int(followers.tokens.max())} in the trie",
+            "build the trie with the model's own tokeniser",
+        )
+    columns: Int64 = column_of[followers.tokens]
+    return columns
 
 
 def _best(values: np.ndarray, bounds: Int64, width: int) -> tuple[Int64, Int64, Int64]:

@@ -19,7 +19,8 @@ from functools import cached_property
 import numpy as np
 
 from harness.errors import DataError
-from harness.lm.ragged import Int32, Int64, Ragged, spread
+from harness.lm.growth import minimum_of
+from harness.lm.ragged import Int32, Int64, Ragged, among, spread
 from harness.lm.trie import Bool, Followers, TokenTrie, Trie
 
 _LOW = 0xFFFFFFFF
@@ -62,13 +63,13 @@ class Pruned:
         found = self.trie.followers(nodes)
         if not len(self.dead):
             return found
-        left = ~_among(found.nodes, self._dead_nodes)
+        left = ~among(found.nodes, self._dead_nodes)
         bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(left)])[found.bounds]
         return Followers(found.tokens[left], found.nodes[left], bounds)
 
     def accepts(self, nodes: Int64) -> Bool:
         """(nodes,) true where a sequence ends."""
-        return self.trie.accepts(nodes) & ~_among(nodes, self.closed)
+        return self.trie.accepts(nodes) & ~among(nodes, self.closed)
 
     def reach(self, nodes: Int64) -> Int64:
         """(nodes,) at most so many tokens can follow."""
@@ -87,7 +88,7 @@ class Pruned:
         ends, sought = self.trie.ends, nodes.astype(np.int32)
         first = np.searchsorted(ends, sought)
         rows = self.trie.items[spread(first, np.searchsorted(ends, sought, side="right") - first)[1]].astype(np.int64)
-        return rows[~_among(rows, self.gone)]
+        return rows[~among(rows, self.gone)]
 
     def last_nodes(self, edges: Int64) -> Int64:
         """(edges,) the last node of each."""
@@ -96,7 +97,7 @@ class Pruned:
     def lone(self) -> tuple[Int64, Int64]:
         """Return the edges that no longer part any sequences, and for each the one node where those behind it end."""
         touched = np.union1d(self._parents(self.dead), self._edge_of(self.closed))
-        edges = touched[~_among(touched, self.dead)]
+        edges = touched[~among(touched, self.dead)]
         at = edges
         while True:
             single = self._ways(at) == 1
@@ -179,10 +180,10 @@ class GrownTrie:
         Raises:
             DataError: the sequences, or what to keep of them, are not as many as the items.
         """
-        if len(sequences) != len(base.items):
-            got = f"{len(sequences)} sequences for {len(base.items)} items"
+        if len(base.items) and int(base.items.max()) >= len(sequences):
+            got = f"{len(sequences)} sequences and item {int(base.items.max())}"
             raise DataError("the sequences the trie was built from", got, "give all of them, in their order")
-        source = _Source(sequences, Ragged.of([]), _minimum(keep, len(sequences)), cut)
+        source = _Source(sequences, Ragged.of([]), minimum_of(keep, len(sequences)), cut)
         return cls(Pruned.of(base, np.zeros(0, dtype=np.int64)), TokenTrie.from_sequences([]), source)
 
     @property
@@ -211,7 +212,7 @@ class GrownTrie:
             DataError: a token is negative, or `keep` has another length.
         """
         ragged = sequences if isinstance(sequences, Ragged) else Ragged.of(sequences)
-        source = self.source.then(ragged, _minimum(keep, len(ragged)))
+        source = self.source.then(ragged, minimum_of(keep, len(ragged)))
         rows = np.concatenate([np.sort(self.delta.items), np.arange(len(self.source), len(source))])
         return self._settled(source, self.kept, rows)
 
@@ -222,12 +223,12 @@ class GrownTrie:
             DataError: an item was never there, or is gone.
         """
         items = np.unique(np.fromiter(items, dtype=np.int64))
-        unknown = items[~_among(items, self.rows)]
+        unknown = items[~among(items, self.rows)]
         if len(unknown):
             raise DataError("items of this trie", f"item {unknown[0]}", "remove what is there, and only once")
         rows = np.sort(self.delta.items.astype(np.int64))
-        gone = np.union1d(self.kept.gone, items[~_among(items, rows)])
-        return self._settled(self.source, Pruned.of(self.base, gone), rows[~_among(rows, items)])
+        gone = np.union1d(self.kept.gone, items[~among(items, rows)])
+        return self._settled(self.source, Pruned.of(self.base, gone), rows[~among(rows, items)])
 
     def compacted(self) -> GrownTrie:
         """Build one trie of all that is present, and return it with an empty delta; rows stay as they are."""
@@ -248,7 +249,7 @@ class GrownTrie:
             return found._replace(nodes=(found.nodes + 1) ^ _ROOT)
         keys, codes = _offers(self.kept, base, 0)
         more, theirs = _offers(self.delta, delta, 32)
-        place, both = np.searchsorted(keys, more), _among(more, keys)
+        place, both = np.searchsorted(keys, more), among(more, keys)
         codes[place[both]] += theirs[both]  # a token that both offer leads to a pair
         keys, codes = (np.insert(a, place[~both], b[~both]) for a, b in ((keys, more), (codes, theirs)))
         bounds = np.searchsorted(keys, np.arange(len(nodes) + 1) << 32)
@@ -316,7 +317,7 @@ def _walk(trie: Trie, sequences: Ragged) -> Iterator[tuple[Int64, Int64]]:
         distinct, owner = np.unique(nodes, return_inverse=True)
         offered, codes = _offers(trie, distinct, 0)
         wanted = owner << 32 | sequences.values[sequences.offsets[walkers] + level]
-        stays = _among(wanted, offered)
+        stays = among(wanted, offered)
         walkers, nodes = walkers[stays], codes[np.searchsorted(offered, wanted[stays])] - 1
         level += 1
 
@@ -338,23 +339,7 @@ def _pair(nodes: Int64) -> tuple[Int64, Int64]:
     return (codes & _LOW) - 1, (codes >> 32) - 1
 
 
-def _among(values: Int64 | Int32, ascending: Int64) -> Bool:
-    """(values,) true where a value is one of the `ascending`."""
-    if not len(ascending):
-        return np.zeros(np.shape(values), dtype=np.bool_)
-    found: Bool = ascending[np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)] == values
-    return found
-
-
 def _built(source: _Source, rows: Int64, keep: Int64) -> TokenTrie:
     """Build the trie of the sequences `rows`, ascending, whose items are these rows."""
     trie = TokenTrie.from_sequences(source.take(rows), cut=source.cut, keep=keep)
     return replace(trie, items=rows[trie.items].astype(np.int32))
-
-
-def _minimum(keep: Sequence[int] | Int64 | None, count: int) -> Int64:
-    if keep is None:
-        return np.broadcast_to(np.int64(0), count)
-    if len(keep) != count:
-        raise DataError(f"what to keep of each of {count} sequences", f"{len(keep)} numbers", "give one for each")
-    return np.asarray(keep, dtype=np.int64)

@@ -59,6 +59,19 @@ class Ragged:
         return Ragged(self.values[place], bounds)
 
 
+def among(values: npt.NDArray[np.integer], ascending: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """(values,) true where a value is one of the `ascending`.
+
+    >>> among(np.array([3, 9]), np.array([1, 3])).tolist()
+    [True, False]
+    """
+    if not len(ascending):
+        return np.zeros(np.shape(values), dtype=np.bool_)
+    like = values.astype(ascending.dtype, copy=False)  # NumPy would convert all of the other array instead
+    found: npt.NDArray[np.bool_] = ascending[np.minimum(np.searchsorted(ascending, like), len(ascending) - 1)] == like
+    return found
+
+
 def spread(first: Int64, counts: Int64) -> tuple[Int64, Int64, Int64]:
     """Write the runs `first[i] .. first[i] + counts[i] - 1` one behind the other.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.lm.backbone import Backbone
+from harness.lm.backbone import Backbone, still
 from harness.lm.ragged import Int64
 from harness.lm.session import Work, padded
 
@@ -51,7 +51,7 @@ class Replicas:
         self._prompts = [list(p) for p in prompts]
         if self.backbone.model.config.is_encoder_decoder:
             tokens, mask = self._batch(self._prompts, left=False)
-            with self.work.model(), torch.inference_mode():
+            with self.work.model(), torch.inference_mode(), still(self.backbone.model):
                 self._encoded = (self.backbone.model.get_encoder()(tokens, attention_mask=mask)[0], mask)
         slots = self._enter(list(range(len(prompts))), [()] * len(prompts))
         return self._read(slots), slots
@@ -127,7 +127,7 @@ class Replicas:
         given: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
         if self._encoded is None:
             given |= {"input_ids": tokens, "attention_mask": self._mask}
-            if self.backbone.takes_positions:
+            if "position_ids" in self.backbone.arguments:
                 positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
                 given["position_ids"] = positions[:, -tokens.shape[1] :]
         else:
@@ -136,7 +136,9 @@ class Replicas:
             states, mask = (part[torch.tensor(rows, device=tokens.device)] for part in self._encoded)
             given |= {"decoder_input_ids": tokens, "decoder_attention_mask": self._mask, "attention_mask": mask}
             given["encoder_outputs"] = BaseModelOutput(last_hidden_state=states)
-        with self.work.model(), torch.inference_mode():
+        if "logits_to_keep" in self.backbone.arguments:
+            given["logits_to_keep"] = 1
+        with self.work.model(), torch.inference_mode(), still(model):
             out = model(**given)
         self._cache = out.past_key_values
         self.work.calls += 1

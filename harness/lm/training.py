@@ -205,7 +205,6 @@ def _restore_weights(backbone: Backbone, dtype: torch.dtype) -> None:
         parameter.data = parameter.data.to(dtype)
     backbone.model.requires_grad_(False)
     backbone.model.eval()
-    backbone.__dict__.pop("_head", None)  # the cached head may be older than the weights
 
 
 def _layers(model: Any) -> Any:

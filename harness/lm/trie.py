@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import DataError
-from harness.lm.ragged import Int32, Int64, Ragged, spread
+from harness.lm.ragged import Int32, Int64, Ragged, among, spread
 
 if TYPE_CHECKING:
     from harness.lm.tokenizing import Tokenizer
@@ -34,6 +34,7 @@ Bool = npt.NDArray[np.bool_]
 
 _ARRAYS = ("tokens", "edges", "first_child", "ends", "items")
 _VERSION = 2
+_AGAIN = "build it again; a trained model: train it again"
 
 
 class Followers(NamedTuple):
@@ -108,13 +109,12 @@ class TokenTrie:
         Raises:
             DataError: a token is negative.
         """
-        from harness.lm.growth import grow
+        from harness.lm.growth import grow, minimum_of
 
         ragged = sequences if isinstance(sequences, Ragged) else Ragged.of(sequences)
         if len(ragged.values) and int(ragged.values.min()) < 0:
             raise DataError("token ids of at least 0", str(int(ragged.values.min())), "encode the texts again")
-        minimum = np.zeros(len(ragged), np.int64) if keep is None else np.asarray(keep, dtype=np.int64)
-        return cls(*grow(ragged, minimum, cut))
+        return cls(*grow(ragged, minimum_of(keep, len(ragged)), cut))
 
     @classmethod
     def from_texts(
@@ -165,11 +165,7 @@ class TokenTrie:
 
     def accepts(self, nodes: Int64) -> Bool:
         """(nodes,) true where a sequence ends."""
-        if not len(self.ends):
-            return np.zeros(np.shape(nodes), dtype=np.bool_)
-        place = np.minimum(np.searchsorted(self.ends, _like(self.ends, nodes)), len(self.ends) - 1)
-        found: Bool = self.ends[place] == nodes
-        return found
+        return among(nodes, self.ends)
 
     def reach(self, nodes: Int64) -> Int64:
         """(nodes,) at most so many tokens can follow: the rest of the last edge of a branch, else the height."""
@@ -223,12 +219,12 @@ class TokenTrie:
         try:
             facts = json.loads((folder / "trie.json").read_text(encoding="utf-8"))
             version, height = facts["version"], facts.get("height", 0)
+            if version == _VERSION:
+                arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+                return cls(**arrays, height=height)
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise DataError("a folder written by TokenTrie.save", str(error), "build it again", file=folder) from error
-        if version != _VERSION:
-            raise DataError(f"a trie of version {_VERSION}", f"version {version}", "build it again", file=folder)
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
-        return cls(**arrays, height=height)
+            raise DataError("a folder written by TokenTrie.save", str(error), _AGAIN, file=folder) from error
+        raise DataError(f"a trie of version {_VERSION}", f"version {version}", _AGAIN, file=folder)
 
     def _edge_of(self, nodes: Int64) -> Int64:
         edge: Int64 = np.searchsorted(self.edges, _like(self.edges, nodes), side="right") - 1
@@ -269,7 +265,7 @@ class Upto:
 
     def accepts(self, nodes: Int64) -> Bool:
         """(nodes,) true at the ends."""
-        return np.isin(nodes, self._ends)
+        return among(nodes, self._ends)
 
     def reach(self, nodes: Int64) -> Int64:
         """(nodes,) at most so many tokens can follow; 0 at the ends."""

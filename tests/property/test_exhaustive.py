@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
-from harness.lm import TokenTrie, constrained_search, exhaustive_search
+from harness.errors import ConfigError, DataError
+from harness.lm import GrownTrie, Ragged, TokenTrie, constrained_search, exhaustive_search
 from harness.lm import exhaustive as mode
+from harness.lm.trie import Upto
 from tests.lm_models import logprobs_after, tiny_bloom, tiny_llama
 
 END = 1
@@ -44,6 +45,28 @@ def test_a_beam_as_wide_as_the_leaves_finds_the_same(corpus: list[list[int]], no
     beams = constrained_search(BACKBONE, [[3, 4], [5]], trie, beam_size=len(corpus), normaliser=normaliser)
     for a, b in zip(exact, beams, strict=True):
         np.testing.assert_allclose([h.score for h in a], [h.score for h in b[:5]], atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(CORPORA, CORPORA, st.integers(1, 3))
+def test_views_of_tries_are_scored_as_tries(corpus: list[list[int]], more: list[list[int]], depth: int) -> None:
+    sequences = [[*s, END] for s in corpus]
+    trie = TokenTrie.from_sequences(sequences)
+    grown = GrownTrie.of(trie, Ragged.of(sequences)).added([[*s, END] for s in more])
+    whole = TokenTrie.from_sequences([*sequences, *([*s, END] for s in more)])
+    upto = Upto(trie, [trie.walk(s[:depth]) for s in sequences])
+    openings = TokenTrie.from_sequences([s[:depth] for s in sequences])
+    for view, plain in ((grown, whole), (upto, openings)):
+        a, b = (exhaustive_search(BACKBONE, [[3, 4]], t, k=100)[0] for t in (view, plain))
+        assert {h.tokens: round(h.score, 3) for h in a} == {h.tokens: round(h.score, 3) for h in b}
+
+
+def test_bad_arguments_are_refused() -> None:
+    trie = TokenTrie.from_sequences([[2, END]])
+    with pytest.raises(ConfigError, match="k of at least 1"):
+        exhaustive_search(BACKBONE, [[3]], trie, k=0)
+    with pytest.raises(DataError, match="prompt 0 is empty"):
+        exhaustive_search(BACKBONE, [[]], trie, k=1)
 
 
 def test_long_shared_prefix_empty_trie_and_models_it_cannot_feed() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import DataError
+from harness.lm import growth
 from harness.lm.growth import first_copies
 from harness.lm.ragged import Ragged
 from harness.lm.trie import TokenTrie
@@ -121,6 +122,25 @@ def test_saved_trie_is_mapped_and_equal(tmp_path: Path) -> None:
     for name in ("tokens", "edges", "first_child", "ends", "items", "height"):
         assert np.array_equal(getattr(back, name), getattr(trie, name))
     assert isinstance(back.tokens, np.memmap)
+
+
+def test_refuses_what_32_bits_cannot_number_and_tries_of_other_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trie = TokenTrie.from_sequences([[1, 2], [1, 3]])
+    trie.save(tmp_path)
+    (tmp_path / "trie.json").write_text('{"version": 1}', encoding="utf-8")
+    with pytest.raises(DataError, match="version 1"):
+        TokenTrie.open(tmp_path)
+    trie.save(tmp_path)
+    (tmp_path / "edges.npy").unlink()
+    with pytest.raises(DataError, match="build it again"):
+        TokenTrie.open(tmp_path)
+    with pytest.raises(DataError, match="one for each"):
+        TokenTrie.from_sequences([[1, 2], [1, 3]], cut=True, keep=[1])
+    monkeypatch.setattr(growth, "_MOST_NODES", 3)
+    with pytest.raises(DataError, match="32 bits"):
+        TokenTrie.from_sequences([[1, 2], [1, 3]])
 
 
 def test_refuses_negative_tokens_and_foreign_folders(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_the_released_way_finds_and_judges_the_same(tmp_path: Path) -> None:
     whole = {"comparisons": [], "whole": [figures]}
     _, rows = drawn.decode_table(whole)
     assert [row[1] for row in rows] == ["1", "3", "1"] and all("12 passages judged" in row[0] for row in rows[:2])
-    assert figures["assessment_share"] < 1 and figures["unjudged_speedup"] > 0
+    assert figures["common_passages"] == 1.0
     drawn.draw_decode(whole, tmp_path / "decode.svg")
     assert "<svg" in (tmp_path / "decode.svg").read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="png"):
@@ -139,7 +139,6 @@ def test_the_released_way_finds_and_judges_the_same(tmp_path: Path) -> None:
 
 def test_a_wrong_judgement_is_noticed(tmp_path: Path) -> None:
     from harness.types import Split
-    from selfretrieval.released import Found
     from selfretrieval.retriever import SelfRetrievalSettings, SelfRetriever
 
     settings = {"backbone": tiny_folder(tmp_path), "training": {"tokens": 0}, "trim_vocabulary": False}
@@ -151,12 +150,14 @@ def test_a_wrong_judgement_is_noticed(tmp_path: Path) -> None:
     from selfretrieval.released import Released
 
     found = Released(*retriever.parts[:2], title_beams=5, passage_beams=10).search("which town")
-    assert bench.same(judged, found)
-    assert not bench.same(judged, [f._replace(p_reject=f.p_reject + 0.01) for f in found])
-    assert not bench.same(
-        judged, [f._replace(title_score=f.title_score * (1.1 if i else 1)) for i, f in enumerate(found)]
-    )
-    assert not bench.same(judged, [Found((99,), f.title_score, f.p_reject) for f in found])
+    mine, theirs = [-1.0, -2.0], [-2.0, -1.00001]
+    assert bench.agreement(mine, judged, theirs, found) == (True, 1.0, True)
+    wrong = [f._replace(p_reject=f.p_reject + 0.01) for f in found]
+    assert not bench.agreement(mine, judged, theirs, wrong).equal
+    assert not bench.agreement(mine, judged, [-1.0, -2.1], found).equal
+    assert not bench.agreement(mine, judged, [-1.0], found).equal
+    assert not bench.agreement(mine, judged[:0], theirs, found).equal
+    assert bench.agreement(mine, judged[:6], theirs, found).common == 0.5
 
 
 def test_the_command_writes_json_and_refuses_bad_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

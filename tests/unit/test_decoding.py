@@ -18,7 +18,7 @@ from harness.lm import Backbone, TokenTrie, constrained_search
 from harness.lm.backbone import load
 from harness.lm.lattice import Lattice
 from harness.lm.session import Work, told
-from tests.lm_models import tiny_folder, tiny_llama
+from tests.lm_models import MODELS, tiny_folder, tiny_llama
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "DECODING.md"
 
@@ -74,9 +74,15 @@ def test_from_texts_refuses_what_cannot_be_ended_or_told_apart() -> None:
 
 def test_bad_arguments_are_refused() -> None:
     trie, backbone = TokenTrie.from_sequences([[2, 1]]), tiny_llama()
-    for bad in ({"beam_size": 0}, {"length_penalty": -1.0}, {"normaliser": "all"}, {"batch_size": 0}):
+    for bad in (
+        {"beam_size": 0},
+        {"length_penalty": -1.0},
+        {"normaliser": "all"},
+        {"batch_size": 0},
+        {"early_stopping": "ever"},
+    ):
         with pytest.raises(ConfigError):
-            constrained_search(backbone, [[3]], trie, **{"beam_size": 2, **bad})
+            constrained_search(backbone, [[3]], trie, **{"beam_size": 2, name: value})
     with pytest.raises(DataError, match="prompt 1 is empty"):
         constrained_search(backbone, [[3], []], trie, beam_size=2)
     assert constrained_search(backbone, [], trie, beam_size=2) == []
@@ -96,6 +102,37 @@ def test_a_model_trained_on_is_seen_anew() -> None:
     assert [h.score for h in after] != pytest.approx([h.score for h in before], abs=1e-3)
 
 
+def test_moved_weights_are_seen_and_silent_changes_can_be_told() -> None:
+    model = tiny_llama().model
+    trie = TokenTrie.from_sequences([[a, b, 1] for a in range(2, 6) for b in range(2, 6)])
+    before = [h.score for h in constrained_search(model, [[3, 4]], trie, beam_size=4)[0]]
+    model.bfloat16()
+    half = [h.score for h in constrained_search(model, [[3, 4]], trie, beam_size=4)[0]]
+    assert half != before and half == pytest.approx(before, abs=0.3)
+    model.float()
+    for parameter in model.parameters():
+        parameter.data.copy_(parameter.data.flip(0).clone())
+    Backbone.forget(model)
+    fresh = constrained_search(Backbone(model, None), [[3, 4]], trie, beam_size=4)[0]
+    after = constrained_search(model, [[3, 4]], trie, beam_size=4)[0]
+    assert [h.score for h in after] == pytest.approx([h.score for h in fresh], abs=1e-6)
+
+
+def test_a_model_that_is_being_trained_is_searched_without_dropout() -> None:
+    for model in (MODELS["gpt2"][0](), MODELS["t5"][0]()):
+        trie = TokenTrie.from_sequences([[a, b, 1] for a in range(2, 6) for b in range(2, 6)])
+        still = [h.score for h in constrained_search(model, [[3, 4]], trie, beam_size=4)[0]]
+        model.train()
+        Backbone.forget(model)
+        assert [h.score for h in constrained_search(model, [[3, 4]], trie, beam_size=4)[0]] == pytest.approx(still)
+        assert model.training
+
+
+def test_a_trie_of_another_tokeniser_is_refused() -> None:
+    with pytest.raises(DataError, match="below 24"):
+        constrained_search(tiny_llama(), [[3]], TokenTrie.from_sequences([[99, 1], [5, 1]]), beam_size=2)
+
+
 def test_nothing_of_the_model_is_changed() -> None:
     model = tiny_llama().model
     kind, attention = type(model.model.layers[0].self_attn.q_proj), model.config._attn_implementation
@@ -107,9 +144,14 @@ def test_nothing_of_the_model_is_changed() -> None:
 
 
 def test_half_precision_weights_are_not_packed_and_work() -> None:
+    trie = TokenTrie.from_sequences([[a, b, 1] for a in range(2, 6) for b in range(2, 6)])
+    whole = constrained_search(tiny_llama(), [[3, 4]], trie, beam_size=16)[0]
     backbone = tiny_llama().astype("bfloat16")
-    found = constrained_search(backbone, [[3, 4]], TokenTrie.from_sequences([[2, 1], [3, 1]]), beam_size=2)[0]
-    assert {h.tokens for h in found} == {(2, 1), (3, 1)}
+    found = constrained_search(backbone, [[3, 4]], trie, beam_size=16)[0]
+    scores = {h.tokens: h.score for h in whole}
+    assert {h.tokens for h in found} == set(scores)
+    assert [h.score for h in found] == pytest.approx([scores[h.tokens] for h in found], abs=0.15)
+    assert [h.score for h in found] != pytest.approx([scores[h.tokens] for h in found], abs=1e-5)
 
 
 def test_a_fork_goes_on_as_its_branch_would() -> None:
