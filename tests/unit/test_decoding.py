@@ -74,12 +74,12 @@ def test_from_texts_refuses_what_cannot_be_ended_or_told_apart() -> None:
 
 def test_bad_arguments_are_refused() -> None:
     trie, backbone = TokenTrie.from_sequences([[2, 1]]), tiny_llama()
-    for bad in (
-        {"beam_size": 0},
-        {"length_penalty": -1.0},
-        {"normaliser": "all"},
-        {"batch_size": 0},
-        {"early_stopping": "ever"},
+    for name, value in (
+        ("beam_size", 0),
+        ("length_penalty", -1.0),
+        ("normaliser", "all"),
+        ("batch_size", 0),
+        ("early_stopping", "ever"),
     ):
         with pytest.raises(ConfigError):
             constrained_search(backbone, [[3]], trie, **{"beam_size": 2, name: value})
