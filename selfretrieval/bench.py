@@ -38,7 +38,8 @@ class Whole(TypedDict):
     """One corpus. released_ms, single_ms: median milliseconds a query. batch_ms: a query's share of one batch.
 
     single_speedup: median over pairs; batch_speedup: released_ms over batch_ms. unjudged_speedup: median over pairs of
-    single queries, titles and passages alone. assessment_share: of our time for a single query. candidates: passages judged a query.
+    single queries, titles and passages alone. assessment_share: of our time for a single query. candidates: passages
+    judged a query.
     equal: of `queries`, those whose titles and refusal probabilities are the same. common_passages: share of the other
     way's passages that ours found, 0..1.
     """

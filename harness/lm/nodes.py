@@ -42,6 +42,7 @@ class Scored:
 
     def __init__(self, session: Session, trie: Trie, normaliser: Normaliser, width: int) -> None:
         self._session, self._trie, self._normaliser, self._width = session, trie, normaliser, width
+        # Rows behind the last record are spare: the table doubles where it is full.
         self._record: dict[tuple[int, int], int] = {}
         self._slot = np.full(1, -1)  # of each record; the last place stands for none
         self.followers = Best.empty(0, width)
@@ -126,7 +127,14 @@ class Scored:
         for key in zip(starts.tolist(), nodes.tolist(), strict=True):
             self._record[key] = len(self._record)
         self._slot = np.concatenate([self._slot[:-1], slots, self._slot[-1:]])
-        self.followers = Best(*(np.concatenate(parts) for parts in zip(self.followers, best, strict=True)))
+        first, last = len(self._slot) - 1 - len(nodes), len(self._slot) - 1
+        if last > len(self.followers.node):
+            room = Best.empty(max(last, 2 * len(self.followers.node)), self._width)
+            for old, new in zip(self.followers, room, strict=True):
+                new[: len(old)] = old
+            self.followers = room
+        for table, rows in zip(self.followers, best, strict=True):
+            table[first:last] = rows
 
 
 def follower_logprobs(

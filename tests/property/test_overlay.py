@@ -269,7 +269,7 @@ def test_unknown_items_are_refused() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     sequences = Ragged.of([[1, 2], [1, 3]])
     base = TokenTrie.from_sequences(sequences, cut=True)
-    with pytest.raises(DataError, match="1 sequences for 2 items"):
+    with pytest.raises(DataError, match="1 sequences and item 1"):
         GrownTrie.of(base, Ragged.of([[1, 2]]), cut=True)
     with pytest.raises(DataError, match="each of 2 sequences"):
         GrownTrie.of(base, sequences, cut=True, keep=[1])
