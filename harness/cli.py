@@ -13,10 +13,10 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -206,6 +206,7 @@ def bench_decode(
     ] = 20_000,
 ) -> None:
     """Compare constrained decoding with `generate` and with the released way. Takes about 10 minutes on two cores."""
+    from harness.bench import output
     from harness.bench.lines import Lines
     from reports import bench as drawn
     from selfretrieval.bench import Options, decode
@@ -213,7 +214,11 @@ def bench_decode(
     drawn.check(plot)
     options = Options(model, titles, passages, beam_size, singles, batch_size, rounds, train_tokens)
     figures = decode(options, Lines(_say))
-    _publish(figures, (drawn.decode_table, drawn.exhaustive_table), drawn.draw_decode, json, plot)
+    tables = [drawn.decode_table(figures), drawn.exhaustive_table(figures)]
+    output.publish(figures, tables, json, _say)
+    if plot:
+        drawn.draw_decode(figures, plot)
+        _say(str(plot))
 
 
 @bench.command(name="trie")
@@ -226,13 +231,16 @@ def bench_trie(
     ] = "10000,30000,100000,300000,1000000",
 ) -> None:
     """Grow a trie from titles of Wikipedia articles and ones mixed from them. Takes about half a minute."""
-    from harness.bench import trie
+    from harness.bench import output, trie
     from harness.bench.lines import Lines
     from reports import bench as drawn
 
     drawn.check(plot)
-    figures = trie.summarise(trie.run(trie.titles(), _sizes(sizes), progress=Lines(_say)))
-    _publish(figures, (drawn.trie_table,), drawn.draw_trie, json, plot)
+    figures = trie.summarise(trie.run(trie.titles(), output.sizes_of(sizes), progress=Lines(_say)))
+    output.publish(figures, [drawn.trie_table(figures)], json, _say)
+    if plot:
+        drawn.draw_trie(figures, plot)
+        _say(str(plot))
 
 
 @bench.command(name="beams")
@@ -246,47 +254,18 @@ def bench_beams(
 ) -> None:
     """Search with beams of several sizes in a finished run, and add the curve to its report (Table 9 of the paper)."""
     from harness import beam_curve
+    from harness.bench import output
     from harness.bench.lines import Lines
 
     beam_curve.measure(
-        folder, sizes=_sizes(sizes), systems=_names(systems), dataset=dataset, limit=limit, progress=Lines(_say)
+        folder,
+        sizes=output.sizes_of(sizes),
+        systems=_names(systems),
+        dataset=dataset,
+        limit=limit,
+        progress=Lines(_say),
     )
     _say(str(_report(folder)))
-
-
-def _sizes(text: str) -> list[int]:
-    """Read "10,20" as ascending numbers of at least 1."""
-    from harness.errors import ConfigError
-
-    try:
-        found = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or found[0] < 1:
-        raise ConfigError("numbers of at least 1, such as 10,100", repr(text), "correct --sizes")
-    return found
-
-
-def _publish(
-    figures: Mapping[str, Any],
-    tables: Sequence[Callable[[Any], tuple[tuple[str, ...], Sequence[Sequence[str]]]]],
-    draw: Callable[[Any, Path], None],
-    json: Path | None,
-    plot: Path | None,
-) -> None:
-    """Print a benchmark's tables and write what was asked for, with the machine beside the figures."""
-    from harness.environment import describe
-    from harness.jsonfile import write_json
-    from harness.listing import Listing
-
-    for table in tables:
-        _say("\n" + "\n".join(Listing(*table(figures)).plain()))
-    if json:
-        write_json(json, {**figures, "environment": describe()}, "the figures of a benchmark")
-        _say(f"\n{json}")
-    if plot:
-        draw(figures, plot)
-        _say(str(plot))
 
 
 def _show_version(wanted: bool) -> None:

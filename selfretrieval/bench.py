@@ -180,11 +180,7 @@ def run(
         progress: told about each question.
         clock: seconds.
     """
-    table = {"backbone": backbone, "training": {"tokens": 0}, "trim_vocabulary": False, "lowercase": False}
-    retriever = SelfRetriever(
-        SelfRetrievalSettings.model_validate({**table, "dtype": "float32", "query_batch": batch_size})
-    )
-    retriever.index(corpus, Split("train"), Split("dev"))
+    retriever = _untrained(corpus, backbone, batch_size)
     unjudged = retriever.with_settings(assessment=False)
     rules = retriever.settings
     released = Released(*retriever.parts[:2], title_beams=rules.title_beams, passage_beams=rules.passage_beams)
@@ -220,6 +216,16 @@ def run(
         "common_passages": statistics.fmean(a.common for a in agreements),
         "queries": singles,
     }
+
+
+def _untrained(corpus: Corpus, backbone: str, batch_size: int) -> SelfRetriever:
+    """Index a corpus without training, over the whole vocabulary, as the released way has it."""
+    table = {"backbone": backbone, "training": {"tokens": 0}, "trim_vocabulary": False, "lowercase": False}
+    retriever = SelfRetriever(
+        SelfRetrievalSettings.model_validate({**table, "dtype": "float32", "query_batch": batch_size})
+    )
+    retriever.index(corpus, Split("train"), Split("dev"))
+    return retriever
 
 
 class Agreement(NamedTuple):

@@ -54,6 +54,15 @@ def _made(config: Any, kind: str) -> Any:
 
 
 _IDS = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+_LLAMA_LIKE: dict[str, Any] = {
+    "vocab_size": 24,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    **_IDS,
+}
 
 
 def tiny_gpt2() -> Any:
@@ -77,33 +86,14 @@ def tiny_qwen2() -> Any:
     """Rotary positions and biases; a sliding window in the settings that is not used."""
     from transformers import Qwen2Config
 
-    config = Qwen2Config(
-        vocab_size=24,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        **_IDS,
-    )
-    return _made(config, "Qwen2ForCausalLM")
+    return _made(Qwen2Config(**_LLAMA_LIKE), "Qwen2ForCausalLM")
 
 
 def tiny_mistral() -> Any:
     """A sliding window in every layer, which a lattice does not know."""
     from transformers import MistralConfig
 
-    config = MistralConfig(
-        vocab_size=24,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=4,
-        **_IDS,
-    )
-    return _made(config, "MistralForCausalLM")
+    return _made(MistralConfig(sliding_window=4, **_LLAMA_LIKE), "MistralForCausalLM")
 
 
 def tiny_bloom() -> Any:
@@ -158,17 +148,7 @@ def tiny_granite() -> Any:
     """Logits that are not the head times the last state."""
     from transformers import GraniteConfig
 
-    config = GraniteConfig(
-        vocab_size=24,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        logits_scaling=3.0,
-        **_IDS,
-    )
-    return _made(config, "GraniteForCausalLM")
+    return _made(GraniteConfig(logits_scaling=3.0, **_LLAMA_LIKE), "GraniteForCausalLM")
 
 
 MODELS: dict[str, tuple[Any, bool]] = {

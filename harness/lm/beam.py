@@ -21,9 +21,11 @@ import numpy as np
 
 from harness.errors import ConfigError, DataError
 from harness.lm.backbone import Backbone
+from harness.lm.lattice import Lattice, branches
 from harness.lm.nodes import Normaliser, Scored
 from harness.lm.ragged import Int64
-from harness.lm.session import Session, open_session
+from harness.lm.replicas import Replicas
+from harness.lm.session import Session
 from harness.lm.trie import Trie
 
 if TYPE_CHECKING:
@@ -116,6 +118,11 @@ def constrained_search(
         if counters is not None:
             session.work.count_into(counters)
     return found
+
+
+def open_session(backbone: Backbone) -> Session:
+    """Return an empty session of the kind the model allows."""
+    return Lattice(backbone) if branches(backbone) else Replicas(backbone)
 
 
 def as_backbone(model: Backbone | object) -> Backbone:

@@ -157,17 +157,16 @@ def follower_logprobs(
     with session.work.model(), torch.inference_mode():
         if normaliser == "allowed":
             values[known] = session.logits_at(states, owner[known], columns[known]).cpu().double().numpy()
+            total = np.logaddexp.reduceat(values, followers.bounds[:-1])
+            with np.errstate(invalid="ignore"):  # -inf - -inf: a node all of whose followers were cut off
+                values = np.where(np.isneginf(values), -np.inf, values - total[owner])
         else:
             for first in range(0, len(states), _STATES):
                 mine = known[slice(*np.searchsorted(owner[known], [first, first + _STATES]))]
                 logprobs = torch.log_softmax(session.logits(states[first : first + _STATES]), dim=-1)
                 where = (torch.from_numpy(a).to(logprobs.device) for a in (owner[mine] - first, columns[mine]))
                 values[mine] = logprobs[tuple(where)].cpu().double().numpy()
-    if normaliser == "vocabulary":
-        return values
-    total = np.logaddexp.reduceat(values, followers.bounds[:-1])
-    with np.errstate(invalid="ignore"):  # -inf - -inf: a node all of whose followers were cut off
-        return np.where(np.isneginf(values), -np.inf, values - total[owner])
+    return values
 
 
 def _columns(session: Session, followers: Followers) -> Int64:

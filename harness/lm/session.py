@@ -110,14 +110,6 @@ def told(counters: Mapping[str, float]) -> dict[str, float]:
     return found | ({"mask_share": mask_s / (model_s + mask_s)} if model_s + mask_s else {})
 
 
-def open_session(backbone: Backbone) -> Session:
-    """Return an empty session of the kind the model allows."""
-    from harness.lm.lattice import Lattice, branches
-    from harness.lm.replicas import Replicas
-
-    return Lattice(backbone) if branches(backbone) else Replicas(backbone)
-
-
 def padded(paths: Sequence[Sequence[int]], fill: int = -1) -> np.ndarray:
     """Lay rows of different lengths into one array, `fill` behind the end of a shorter one."""
     array = np.full((len(paths), max((len(p) for p in paths), default=0)), fill, dtype=np.int64)
