@@ -350,11 +350,11 @@ class _Search:
         forced = self.scored.add_forced(start, node)
         start, beam, node = start[~forced], beam[~forced], node[~forced]
         if len(start):
-            self.scored.feed(*self._chains(start, beam), node)
+            tails = [self._unfed(*place) for place in zip(start.tolist(), beam.tolist(), strict=True)]
+            self.scored.feed(start, self.beams.slot[start, beam].tolist(), tails, node)
 
-    def _chains(self, start: Int64, beam: Int64) -> tuple[Int64, list[int], list[list[int]]]:
-        tails = []
-        for s, b in zip(start.tolist(), beam.tolist(), strict=True):
-            written = self.beams.tokens[s, b, : self.written[s]].tolist()
-            tails.append(written[len(written) - int(self.beams.unfed[s, b]) :])
-        return start, self.beams.slot[start, beam].tolist(), tails
+    def _unfed(self, start: int, beam: int) -> list[int]:
+        """Return the last tokens of a beam, those that were not fed."""
+        last = int(self.written[start])
+        tokens: list[int] = self.beams.tokens[start, beam, last - int(self.beams.unfed[start, beam]) : last].tolist()
+        return tokens

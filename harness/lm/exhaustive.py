@@ -1,7 +1,7 @@
 """Score everything a trie holds, by one pass over its prefix tree: exact, without a beam.
 
 Each node's token is fed once for each question, whatever the number of sequences behind it; so the work grows with the
-trie, where that of a beam does not. It tells what a beam misses, and wins on very small corpora.
+trie, where that of a beam does not. It is there to tell what a beam misses.
 """
 
 from __future__ import annotations
