@@ -28,6 +28,7 @@ Search = Callable[[Sequence[str], int], Sequence[Sequence[Hit]]]
 Clock = Callable[[], float]
 """Seconds since some fixed moment."""
 
+_SHARES = ("search_share", "mask_share")
 _SAMPLE_S = 0.02
 _PROC = Path("/proc/self")
 
@@ -93,7 +94,7 @@ class Tally:
         if self._counters is not None:
             for name, value in self._counters().items():
                 # A share is averaged over queries; everything else is a total.
-                weight = len(queries) if name == "mask_share" else 1
+                weight = len(queries) if name in _SHARES else 1
                 self._sums[name] = self._sums.get(name, 0.0) + float(value) * weight
                 self._weights[name] = self._weights.get(name, 0.0) + weight
         return hits
@@ -105,8 +106,9 @@ class Tally:
         }
         if "model_calls" in self._sums:
             found["model_calls_per_query"] = self._sums["model_calls"] / queries
-        if "mask_share" in self._sums:
-            found["mask_share"] = self._sums["mask_share"] / self._weights["mask_share"]
+        for share in _SHARES:
+            if share in self._sums:
+                found[share] = self._sums[share] / self._weights[share]
         return cast(Counters, found)
 
 

@@ -151,6 +151,7 @@ class Counters(TypedDict, total=False):
     invalid_docids: float
     dead_beams: float
     model_calls_per_query: float
+    search_share: float
     mask_share: float
 
 

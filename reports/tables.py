@@ -111,7 +111,8 @@ COSTS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("Invalid docids", "counters.invalid_docids", units.count),
     ("Dead beams", "counters.dead_beams", units.count),
     ("Model calls per query", "counters.model_calls_per_query", units.count),
-    ("Time outside the model", "counters.mask_share", units.percent),
+    ("Time outside the model", "counters.search_share", units.percent),
+    ("Mask's share", "counters.mask_share", units.percent),
 )
 """Head, key in meter.json, how to write it."""
 

@@ -269,7 +269,7 @@ class SelfRetriever:
         return other
 
     def counters(self) -> Mapping[str, float]:
-        """Return queries, model_calls, invalid_docids, dead_beams and mask_share of the last search."""
+        """Return queries, model_calls, invalid_docids, dead_beams, search_share and mask_share of the last search."""
         return told(self._counters)
 
     def training_summary(self) -> dict[str, float]:

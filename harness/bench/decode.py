@@ -11,6 +11,7 @@ from harness.bench.pairs import in_turn, median_speedup
 from harness.bench.reference import DictTrie, dict_trie, equal, generate
 from harness.lm.beam import Hypothesis, constrained_search
 from harness.lm.nodes import Normaliser
+from harness.lm.session import told
 from harness.lm.trie import TokenTrie
 from harness.progress import SILENT, Progress
 
@@ -27,7 +28,8 @@ class Measured(TypedDict):
 
     ours_ms, generate_ms: median milliseconds a query. generate_batch: prompts `generate` was given at once. speedup:
     median over pairs. equal, queries: how many queries got the same hypotheses and scores, and of how many.
-    model_calls: forward passes a query of ours. mask_share: 0..1 of our time.
+    model_calls: forward passes a query of ours. search_share: 0..1 of our time spent outside the model. mask_share: of
+    our time spent asking the trie what is allowed and choosing the best of it.
     """
 
     corpus: str
@@ -40,6 +42,7 @@ class Measured(TypedDict):
     equal: int
     queries: int
     model_calls: float
+    search_share: float
     mask_share: float
 
 
@@ -101,6 +104,7 @@ class _Bench:
         )
         same = [equal(a, b) for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)]
         size = len(chunks[0])
+        shares = told(self.counters)
         return {
             "corpus": self.task.corpus,
             "normaliser": normaliser,
@@ -112,7 +116,8 @@ class _Bench:
             "equal": sum(same),
             "queries": len(same),
             "model_calls": self.counters["model_calls"] / len(same),
-            "mask_share": self.counters["mask_s"] / (self.counters["model_s"] + self.counters["mask_s"]),
+            "search_share": shares["search_share"],
+            "mask_share": shares["mask_share"],
         }
 
 
@@ -190,6 +195,7 @@ def summarise(found: Sequence[Measured]) -> dict[str, Any]:
     return {
         **parts,
         "equal_hypotheses": all(m["equal"] == m["queries"] for m in found),
+        "search_share": max(m["search_share"] for m in found),
         "mask_share": max(m["mask_share"] for m in found),
         "comparisons": [cast("dict[str, Any]", m) for m in found],
     }

@@ -120,7 +120,7 @@ def step_us(trie: TokenTrie, searches: int, beam_size: int = 5) -> float:
     for _ in range(searches):
         state, slots = session.prefill([[0]])
         search(session, [Start(int(slots[0]), state[0])], trie, Rules(beam_size, "allowed"))
-    return session.work.mask_s / session.work.steps * 1e6
+    return session.work.search_s / session.work.steps * 1e6
 
 
 class _Dice:

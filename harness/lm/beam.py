@@ -22,7 +22,7 @@ import numpy as np
 from harness.errors import ConfigError, DataError
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import Lattice, branches
-from harness.lm.nodes import Normaliser, Scored
+from harness.lm.nodes import Normaliser, Scored, Timed
 from harness.lm.ragged import Int64
 from harness.lm.replicas import Replicas
 from harness.lm.session import Session
@@ -96,7 +96,7 @@ def constrained_search(
         trie: what may be written.
         beam_size, normaliser, length_penalty, early_stopping: see `Rules`.
         batch_size: prompts searched together, those of like length.
-        counters: running totals that model_calls, dead_beams, model_s and search_s are added to.
+        counters: running totals that model_calls, dead_beams, model_s, search_s and mask_s are added to.
 
     Returns:
         For each prompt at most `beam_size` hypotheses, best first.
@@ -227,8 +227,9 @@ class _Chosen(NamedTuple):
 
 class _Search:
     def __init__(self, session: Session, starts: Sequence[Start], trie: Trie, rules: Rules) -> None:
-        self.session, self.starts, self.trie, self.rules = session, starts, trie, rules
-        self.scored = Scored(session, trie, rules.normaliser, 2 * rules.beam_size)
+        self.session, self.starts, self.rules = session, starts, rules
+        self.trie = Timed(trie, session.work)
+        self.scored = Scored(session, self.trie, rules.normaliser, 2 * rules.beam_size)
         self.finished = [_Finished(rules.beam_size) for _ in starts]
         self.written = np.zeros(len(starts), dtype=np.int64)  # tokens written so far, of each start
         self.beams = self._first_beams()

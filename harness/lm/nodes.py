@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from harness.errors import DataError
-from harness.lm.ragged import Int64
-from harness.lm.session import Session
+from harness.lm.ragged import Int32, Int64
+from harness.lm.session import Session, Work
 from harness.lm.trie import Bool, Followers, Trie
 
 if TYPE_CHECKING:
@@ -35,6 +35,38 @@ class Best(NamedTuple):
         """Return a table without followers."""
         node, token = (np.zeros((nodes, width), dtype=np.int64) for _ in range(2))
         return cls(node, token, np.full((nodes, width), -np.inf))
+
+
+class Timed:
+    """A trie whose answers are counted as the mask's time."""
+
+    def __init__(self, trie: Trie, work: Work) -> None:
+        self._trie, self._work = trie, work
+
+    @property
+    def height(self) -> int:
+        """See `Trie`."""
+        return self._trie.height
+
+    def followers(self, nodes: Int64) -> Followers:
+        """See `Trie`."""
+        with self._work.mask():
+            return self._trie.followers(nodes)
+
+    def accepts(self, nodes: Int64) -> Bool:
+        """See `Trie`."""
+        with self._work.mask():
+            return self._trie.accepts(nodes)
+
+    def reach(self, nodes: Int64) -> Int64:
+        """See `Trie`."""
+        with self._work.mask():
+            return self._trie.reach(nodes)
+
+    def items_at(self, node: int) -> Int32:
+        """See `Trie`."""
+        with self._work.mask():
+            return self._trie.items_at(node)
 
 
 class Scored:
@@ -69,7 +101,8 @@ class Scored:
         """Score nodes whose tokens were fed: slot and (n, width) state of each."""
         followers = self._trie.followers(nodes)
         logprobs = follower_logprobs(self._session, states, followers, self._normaliser)
-        owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
+        with self._session.work.mask():
+            owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
         best = Best.empty(len(nodes), self._width)
         best.node[owner, rank] = followers.nodes[chosen]
         best.token[owner, rank] = followers.tokens[chosen]
@@ -150,10 +183,11 @@ def follower_logprobs(
     """
     import torch
 
-    columns = _columns(session, followers)
-    owner = np.repeat(np.arange(len(followers.counts)), followers.counts)
-    known = np.flatnonzero(columns >= 0)
-    values = np.full(len(columns), -np.inf)
+    with session.work.mask():
+        columns = _columns(session, followers)
+        owner = np.repeat(np.arange(len(followers.counts)), followers.counts)
+        known = np.flatnonzero(columns >= 0)
+        values = np.full(len(columns), -np.inf)
     with session.work.model(), torch.inference_mode():
         if normaliser == "allowed":
             values[known] = session.logits_at(states, owner[known], columns[known]).cpu().double().numpy()

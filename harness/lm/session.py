@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 """Seconds since some fixed moment."""
 
+_SECONDS = ("model_s", "search_s", "mask_s")
+
 
 class Session(Protocol):
     """A batch of prompts and the branches that grow from them. A slot stands for a fed token and all before it."""
@@ -56,8 +58,9 @@ class Work:
     """What a session has done so far.
 
     calls: forward passes. tokens: positions computed. steps: tokens by which searches lengthened their beams.
-    model_s: seconds in the model and its head. mask_s: seconds of searches outside the model, finding what is allowed
-    and choosing what is kept. dead_beams: beams lost because nothing they might write had a probability.
+    model_s: seconds in the model and its head. search_s: seconds of searches outside the model. mask_s: those of them
+    spent on the mask, asking the trie what is allowed and choosing the best of it; the rest is the bookkeeping of the
+    beams, which any beam search has. dead_beams: beams lost because nothing they might write had a probability.
     """
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
@@ -66,6 +69,7 @@ class Work:
         self.dead_beams = 0
         self.steps = 0
         self.model_s = 0.0
+        self.search_s = 0.0
         self.mask_s = 0.0
         self._clock = clock
 
@@ -78,36 +82,40 @@ class Work:
 
     @contextmanager
     def search(self) -> Iterator[None]:
-        """Count the time of the block that is not the model's as the mask's."""
+        """Count the time of the block that is not the model's as the search's."""
         start, before = self._clock(), self.model_s
         yield
-        self.mask_s += self._clock() - start - (self.model_s - before)
+        self.search_s += self._clock() - start - (self.model_s - before)
+
+    @contextmanager
+    def mask(self) -> Iterator[None]:
+        """Count the time of the block as the mask's."""
+        start = self._clock()
+        yield
+        self.mask_s += self._clock() - start
 
     def add(self, other: Work) -> None:
         """Add what another session did."""
-        for name in ("calls", "tokens", "dead_beams", "steps", "model_s", "mask_s"):
+        for name in ("calls", "tokens", "dead_beams", "steps", *_SECONDS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def count_into(self, counters: dict[str, float]) -> None:
-        """Add model_calls, dead_beams, model_s and mask_s to running totals."""
-        for name, value in (
-            ("model_calls", self.calls),
-            ("dead_beams", self.dead_beams),
-            ("model_s", self.model_s),
-            ("mask_s", self.mask_s),
-        ):
+        """Add model_calls, dead_beams, model_s, search_s and mask_s to running totals."""
+        seconds = {name: getattr(self, name) for name in _SECONDS}
+        for name, value in ({"model_calls": self.calls, "dead_beams": self.dead_beams} | seconds).items():
             counters[name] = counters.get(name, 0) + value
 
 
 def told(counters: Mapping[str, float]) -> dict[str, float]:
-    """Turn running totals of `Work.count_into` into what a system tells: seconds become mask_share.
+    """Turn running totals of `Work.count_into` into what a system tells: seconds become shares of their sum.
 
-    >>> told({"queries": 2, "model_s": 3.0, "mask_s": 1.0})
-    {'queries': 2, 'mask_share': 0.25}
+    >>> told({"queries": 2, "model_s": 3.0, "search_s": 1.0, "mask_s": 0.5})
+    {'queries': 2, 'search_share': 0.25, 'mask_share': 0.125}
     """
-    found = {name: value for name, value in counters.items() if name not in ("model_s", "mask_s")}
-    model_s, mask_s = counters.get("model_s", 0.0), counters.get("mask_s", 0.0)
-    return found | ({"mask_share": mask_s / (model_s + mask_s)} if model_s + mask_s else {})
+    found = {name: value for name, value in counters.items() if name not in _SECONDS}
+    model_s, search_s, mask_s = (counters.get(name, 0.0) for name in _SECONDS)
+    total = model_s + search_s
+    return found | ({"search_share": search_s / total, "mask_share": mask_s / total} if total else {})
 
 
 def padded(paths: Sequence[Sequence[int]], fill: int = -1) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_decode_figures_have_the_promised_form(tmp_path: Path) -> None:
     backbone = tiny_llama()
     found = decode.run(backbone, [TASK], beam_size=3, singles=2, batch_size=4, rounds=2, progress=Lines(said.append))
     figures = decode.summarise(found)
-    assert set(figures) >= {"single", "batch", "equal_hypotheses", "mask_share", "comparisons"}
+    assert set(figures) >= {"single", "batch", "equal_hypotheses", "search_share", "mask_share", "comparisons"}
     assert figures["equal_hypotheses"] is True
     assert [(m["queries_at_once"], m["normaliser"]) for m in found] == [
         (1, "vocabulary"),
@@ -43,7 +43,7 @@ def test_decode_figures_have_the_promised_form(tmp_path: Path) -> None:
         (4, "allowed"),
     ]
     assert figures["single"]["speedup_vs_generate"] == found[0]["speedup"] > 0
-    assert 0 < figures["mask_share"] < 1
+    assert 0 < figures["mask_share"] < figures["search_share"] < 1
     assert said[0] == "decode: 4 comparisons" and said[-1].startswith("decode: 4/4 comparisons")
     json.dumps(figures)
 
@@ -61,6 +61,7 @@ def test_the_least_speedup_counts_and_one_unequal_query_is_told() -> None:
             "equal": same,
             "queries": 3,
             "model_calls": 2.0,
+            "search_share": 0.02,
             "mask_share": 0.01,
         }
 

@@ -170,13 +170,17 @@ def test_a_fork_goes_on_as_its_branch_would() -> None:
             torch.testing.assert_close(state, plain, rtol=1e-3, atol=1e-3)
 
 
-def test_time_outside_the_model_is_the_masks() -> None:
-    clock = iter([0.0, 1.0, 4.0, 10.0])
+def test_time_outside_the_model_is_the_searchs_and_part_of_it_the_masks() -> None:
+    clock = iter([0.0, 1.0, 4.0, 5.0, 7.0, 10.0])
     work = Work(lambda: next(clock))
-    with work.search(), work.model():
-        pass
-    assert (work.model_s, work.mask_s) == (3.0, 7.0)
+    with work.search():
+        with work.model():
+            pass
+        with work.mask():
+            pass
+    assert (work.model_s, work.search_s, work.mask_s) == (3.0, 7.0, 2.0)
     counters: dict[str, float] = {"queries": 2}
     work.count_into(counters)
-    assert told(counters)["mask_share"] == pytest.approx(0.7)
-    assert "model_s" not in told(counters)
+    shares = told(counters)
+    assert (shares["search_share"], shares["mask_share"]) == (pytest.approx(0.7), pytest.approx(0.2))
+    assert "model_s" not in shares
