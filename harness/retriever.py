@@ -59,7 +59,7 @@ class Counting(Protocol):
     """What generative systems also tell: totals since the last call of `search` began."""
 
     def counters(self) -> Mapping[str, float]:
-        """Return queries, model_calls, invalid_docids, dead_beams, search_share and mask_share (0..1) of the last search."""
+        """Return queries, model_calls, invalid_docids, dead_beams, search_share, mask_share (0..1) of the last search."""
 
 
 @runtime_checkable
