@@ -28,8 +28,8 @@ BATCHES_AT_ONCE = 16
 """Batches encoded in one call: enough texts to sort by length, few enough to report progress."""
 
 
-class DenseSettings(BaseModel):
-    """Settings of "dense"."""
+class EncodingSettings(BaseModel):
+    """What is encoded by what, and kept how."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +45,16 @@ class DenseSettings(BaseModel):
     """flat: exact. hnsw, ivf-pq: approximate, for corpora too large to compare with every passage."""
     batch_size: int = Field(default=32, ge=1)
     """Texts encoded together."""
+
+    def passage_text(self, passage: Passage) -> str:
+        """Join what the encoder reads of a passage."""
+        parts = [part for part in (passage.title, passage.text) if part]
+        return self.passage_prefix + self.title_separator.join(parts)
+
+
+class DenseSettings(EncodingSettings):
+    """Settings of "dense"."""
+
     normalise: bool = True
     """Make vectors unit length (cosine); false leaves them as the model gives them (MiniLM's are unit length)."""
 
@@ -55,12 +65,13 @@ class Dense:
     Passages of the same title and text share one vector, so they tie exactly instead of differing by rounding.
     """
 
-    def __init__(self, settings: DenseSettings, seed: int) -> None:
+    def __init__(self, settings: DenseSettings, seed: int, encoder: Encoder | None = None) -> None:
+        """Take the encoder that the settings name, or a given one, which is then the caller's to save."""
         self._settings = settings
         self._seed = seed
         self._docids: tuple[str, ...] = ()
         self._vector_of_row: Array = np.empty(0, np.int32)
-        self._encoder: Encoder | None = None
+        self._encoder = encoder
         self._index: Any = None
         self._groups = Groups(self._vector_of_row)
 
@@ -87,7 +98,7 @@ class Dense:
         fresh: list[str] = []
         told = 0
         for passage in corpus:
-            text = self._passage_text(passage)
+            text = self._settings.passage_text(passage)
             # A digest in place of the text: the corpus may be larger than memory.
             digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
             if digest not in met:
@@ -101,11 +112,6 @@ class Dense:
         if fresh:
             yield encoder.encode(fresh, size)
         progress.advance(len(vector_of_row) - told)
-
-    def _passage_text(self, passage: Passage) -> str:
-        chosen = self._settings
-        parts = [part for part in (passage.title, passage.text) if part]
-        return chosen.passage_prefix + chosen.title_separator.join(parts)
 
     def _loaded(self) -> Encoder:
         if self._encoder is None:
@@ -145,15 +151,15 @@ class Dense:
             np.save(folder / ROWS, self._vector_of_row, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path) -> Dense:
-        """Read what `save` wrote and load the encoder it names.
+    def load(cls, folder: Path, encoder: Encoder | None = None) -> Dense:
+        """Read what `save` wrote and load the encoder it names, or take the one that is given.
 
         Raises:
             RunFolderError: a file is absent or damaged, or the encoder gives vectors of another width.
             ConfigError, DataError, OfflineError, DependencyError: the encoder cannot be had.
         """
         state = load_state(folder, DENSE.name)
-        dense = cls(validated(DenseSettings, state["settings"], str(folder)), int(state["seed"]))
+        dense = cls(validated(DenseSettings, state["settings"], str(folder)), int(state["seed"]), encoder)
         encoder = dense._loaded()
         dense._index = vectors.load(folder / VECTORS)
         if dense._index.d != encoder.width:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from baselines.saved import writing
 from harness.errors import ConfigError, DataError, DependencyError, OfflineError
 
 EMBEDDED = "embedded"
@@ -51,7 +53,12 @@ class Encoder:
             DependencyError: "embedded" without its package.
         """
         self._normalise = normalise
-        self._model = _load(model)
+        self._model = open_model(model, _open, "encoder")
+
+    @property
+    def model(self) -> Any:
+        """The SentenceTransformer itself, for training; whoever trains it changes what `encode` returns."""
+        return self._model
 
     @property
     def width(self) -> int:
@@ -61,7 +68,7 @@ class Encoder:
     @property
     def parameter_bytes(self) -> int:
         """Bytes of the weights as held in memory."""
-        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+        return parameter_bytes(self._model)
 
     def encode(self, texts: Sequence[str], batch_size: int) -> Array:
         """Return (texts, width) float32; texts longer than the model reads are cut at its limit."""
@@ -72,26 +79,59 @@ class Encoder:
         )
         return np.ascontiguousarray(vectors, np.float32)
 
+    def save(self, folder: Path) -> None:
+        """Write weights and tokeniser in the form of sentence-transformers; `Encoder(str(folder), …)` reads it.
 
-def _load(model: str) -> Any:
+        Raises:
+            StorageError: the file system refused.
+        """
+        with writing(folder, "the encoder"), quietly():
+            self._model.save_pretrained(str(folder), create_model_card=False)
+
+
+def parameter_bytes(model: Any) -> int:
+    """Count the bytes of a model's weights as held in memory."""
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def device() -> str:
+    """Name the GPU where there is one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def open_model(model: str, opened: Callable[[str, bool], Any], kind: str) -> Any:
+    """Find a model and open it, and say in one message why that failed.
+
+    Args:
+        model: "embedded", a folder, or the id of a model on the Hugging Face hub.
+        opened: (folder or id, whether it is known to hold a whole sentence-transformers model) -> the model.
+        kind: what it is called in messages: "encoder", "cross-encoder".
+
+    Raises:
+        ConfigError, DataError, OfflineError, DependencyError: as `Encoder` does.
+    """
     folder = embedded_folder() if model == EMBEDDED else Path(model).expanduser()
     if folder.is_dir():
         try:
-            return _open(str(folder), complete=(folder / "modules.json").is_file())
+            with quietly():
+                return opened(str(folder), (folder / "modules.json").is_file())
         except (OSError, ValueError, KeyError) as error:
             raise DataError(
-                "an encoder (config.json, tokenizer.json, model.safetensors)",
+                f"a folder with the files of the {kind} (config.json, tokenizer.json, model.safetensors)",
                 str(error).strip(),
                 "set `model` to the folder of a sentence-transformers or Transformers encoder",
                 file=folder,
             ) from error
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise ConfigError("a folder with an encoder", f"{model!r}, which is no folder", "correct `model`")
+        raise ConfigError(f"a folder with the {kind}", f"{model!r}, which is no folder", "correct `model`")
     try:
-        return _open(model, complete=True)
+        with quietly():
+            return opened(model, True)
     except (OSError, ValueError) as error:
         raise OfflineError(
-            f"the encoder {model!r} from the Hugging Face hub",
+            f"the {kind} {model!r} from the Hugging Face hub",
             str(error).strip(),
             'check the name and the network, download it beforehand, or use model = "embedded"',
         ) from error
@@ -99,27 +139,30 @@ def _load(model: str) -> Any:
 
 def _open(name: str, complete: bool) -> Any:
     """Open an encoder; one that does not say how to pool its tokens is averaged over them, as MiniLM is."""
-    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with _no_loading_bar():
-        if complete:
-            return SentenceTransformer(name, device=device)
-        tokens = Transformer(name)
-        return SentenceTransformer(modules=[tokens, Pooling(tokens.get_embedding_dimension(), "mean")], device=device)
+    if complete:
+        return SentenceTransformer(name, device=device())
+    tokens = Transformer(name)
+    return SentenceTransformer(modules=[tokens, Pooling(tokens.get_embedding_dimension(), "mean")], device=device())
 
 
 @contextlib.contextmanager
-def _no_loading_bar() -> Iterator[None]:
-    """Keep the progress bar of Transformers off: progress is told through `Progress` alone."""
-    from transformers.utils import logging
+def quietly() -> Iterator[None]:
+    """Keep progress bars and remarks of the model libraries off: progress is told through `Progress` alone."""
+    from transformers.utils import logging as of_transformers
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
+    levels = [logger.level for logger in loggers]
+    shown = of_transformers.is_progress_bar_enabled()
+    of_transformers.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if shown:
-            logging.enable_progress_bar()
+            of_transformers.enable_progress_bar()

@@ -46,6 +46,7 @@ class Look(NamedTuple):
 LOOKS = {
     "sparse": Look("#0072B2", "s"),
     "dense": Look("#E69F00", "o"),
+    "rerank": Look("#56B4E9", "v"),
     "generative": Look("#009E73", "^"),
     "self-retrieval": Look("#D55E00", "D"),
     "bracket": Look("#8c8c8c", "X"),

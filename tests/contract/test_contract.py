@@ -24,7 +24,15 @@ from harness.types import Corpus, Hit, Passage, Query, Split
 from harness.validation import validated
 
 QUICKLY: dict[str, Any] = {"training": {"tokens": 600}, "dtype": "float32"}
-FAST: dict[str, dict[str, Any]] = {"dsi": QUICKLY, "self-retrieval": QUICKLY}
+BRIEFLY: dict[str, Any] = {"epochs": 1, "batch_size": 2, "dtype": "float32"}
+FAST: dict[str, dict[str, Any]] = {
+    "dsi": QUICKLY,
+    "dense-reader": QUICKLY,
+    "self-retrieval": QUICKLY,
+    # No choice on dev, which might go to the untrained model: what is tested was trained.
+    "dense-finetuned": {"training": BRIEFLY, "dev_corpus": 0},
+    "rerank": {"training": BRIEFLY, "dev_queries": 0},
+}
 """Settings that make a system cheap enough to train in a test; its tests are marked slow all the same."""
 TRAINED = {"generative", "self-retrieval"}
 """Families that train a language model in `index`; each system is indexed twice in this file, never more."""
@@ -134,7 +142,7 @@ def assert_same(one: Sequence[Sequence[Hit]], two: Sequence[Sequence[Hit]]) -> N
 
 def test_declaration(system: System) -> None:
     assert system.name in registry.names()
-    assert system.family in {"sparse", "dense", "generative", "self-retrieval", "bracket"}
+    assert system.family in {"sparse", "dense", "rerank", "generative", "self-retrieval", "bracket"}
     assert system.summary
     assert system.sees_judgements == (system.name == "oracle")
     assert isinstance(fresh(system), Retriever)
@@ -162,7 +170,7 @@ def test_fewer_hits_are_the_first_of_more(system: System) -> None:
 def test_something_is_found(system: System) -> None:
     hits = answers(system.name, BEYOND)
     assert any(hits)
-    if system.family in {"sparse", "dense"} or system.name == "oracle":
+    if system.family in {"sparse", "dense", "rerank"} or system.name == "oracle":
         found = [one[0].docid in QRELS[query] for query, one in zip(QUERIES, hits, strict=True) if query in QRELS]
         assert sum(found) >= len(QRELS) - 2
 
@@ -245,7 +253,7 @@ def test_footprint(system: System, retriever: Retriever) -> None:
 def check_footprint(system: System, footprint: Footprint) -> None:
     assert type(footprint.index_bytes) is int and footprint.index_bytes > 0
     assert type(footprint.parameter_bytes) is int
-    assert (footprint.parameter_bytes > 0) == (system.family in TRAINED | {"dense"})
+    assert (footprint.parameter_bytes > 0) == (system.family in TRAINED | {"dense", "rerank"})
 
 
 def test_a_corpus_of_one_passage(system: System) -> None:
