@@ -21,6 +21,7 @@ from baselines.saved import load_docids, load_state, save_docids, save_state, te
 from harness.errors import ConfigError, DataError
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.beam import Hypothesis, constrained_search
+from harness.lm.dev import dev_search
 from harness.lm.examples import Example, Piece, join, memorable, spend_shares, supervised_pairs
 from harness.lm.session import told
 from harness.lm.training import TrainingSettings, TrainingSummary
@@ -86,10 +87,11 @@ class Dsi:
         self.seed = seed
         self._parts: _Parts | None = None
         self._summary: TrainingSummary | None = None
+        self._training_folder: Path | None = None
         self._counters: dict[str, float] = {}
 
     def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
-        """Give every passage an identifier and train text -> identifier; `dev` is not used."""
+        """Give every passage an identifier and train text -> identifier; `dev` chooses the weights where asked for."""
         progress.phase("identifiers")
         codes = self._codes(corpus)
         progress.phase("load backbone")
@@ -98,9 +100,27 @@ class Dsi:
         sequences = [[*(symbols[s] for s in code), backbone.end] for code in codes]
         backbone = backbone.restricted(_vocabulary(sequences))
         examples = self._examples(backbone, corpus, train, sequences)
-        self._summary = train_backbone(backbone, examples, self.settings.training, seed=self.seed, progress=progress)
-        trie = TokenTrie.from_sequences(sequences)
-        self._parts = _Parts(backbone.astype(self.settings.dtype), trie, corpus.docids)
+        parts = _Parts(backbone, TokenTrie.from_sequences(sequences), corpus.docids)
+        self._summary = train_backbone(
+            backbone,
+            examples,
+            self.settings.training,
+            seed=self.seed,
+            progress=progress,
+            checkpoints=self._training_folder,
+            evaluate=dev_search(self.settings.training, dev, lambda: self._in_training(parts)),
+        )
+        self._parts = parts._replace(backbone=backbone.astype(self.settings.dtype))
+
+    def keep_training_in(self, folder: Path) -> None:
+        """Let `index` keep in `folder` what an interrupted training goes on from; see `harness.retriever.Resumable`."""
+        self._training_folder = folder
+
+    def _in_training(self, parts: _Parts) -> Dsi:
+        """Return a system that searches with the weights as they are in the middle of the training."""
+        other = Dsi(self.settings, self.seed)
+        other._parts = parts._replace(backbone=parts.backbone.restricted(parts.backbone.vocabulary))
+        return other
 
     def _codes(self, corpus: Corpus) -> list[docids.Code]:
         if self.settings.docid == "naive":

@@ -36,6 +36,7 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     """Build the index under the meter and save it."""
     from harness.meter import PeakRss, folder_bytes, reset_gpu_peak, rss_bytes
     from harness.plan import evaluated
+    from harness.retriever import Resumable
 
     system, settings = declared(spec)
     meter: Meter = {"rss_base_bytes": rss_bytes(), "threads": spec["threads"]}
@@ -45,6 +46,8 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     retriever = system.build(settings, spec["seed"])
     if system.sees_judgements:
         cast(Any, retriever).reveal(split)
+    if isinstance(retriever, Resumable):
+        retriever.keep_training_in(folder.path / spec["training"])
     _seed(spec)
     reset_gpu_peak()
     progress.phase("index")
@@ -235,6 +238,9 @@ def _add_training(meter: Meter, retriever: Retriever, last_row: Mapping[str, flo
         meter["train_tokens"] = int(found["train_tokens"])
     if "tokens_per_s" in found:
         meter["tokens_per_s"] = float(found["tokens_per_s"])
+    if "dev_score" in found:
+        meter["dev_score"], meter["dev_tokens"] = float(found["dev_score"]), int(found["dev_tokens"])
+        meter["dev_s"] = float(found["dev_s"])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from harness.errors import ConfigError, DataError, DependencyError
 from harness.experiment import Experiment, fingerprint
 from harness.retriever import System
 from harness.store import FORMAT, Cell, RunFolder, slug
+from harness.swap import kept_beside
 from harness.types import Dataset, Split
 from harness.validation import validated
 
@@ -41,11 +42,16 @@ class Plan:
 
 
 class Spec(TypedDict):
-    """spec.json: what the child process is told. `data` is relative to the cell's folder."""
+    """spec.json: what the child process is told.
+
+    data: the stored dataset; training: the folder in which a training keeps what it goes on from once it was stopped.
+    Both are relative to the cell's folder.
+    """
 
     format: int
     dataset: str
     data: str
+    training: str
     system: str
     registered: str
     settings: dict[str, Any]
@@ -106,6 +112,7 @@ def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
         format=FORMAT,
         dataset=cell.dataset,
         data="../../data",
+        training=(Path("..") / kept_beside(cell.folder, cell.fingerprint).relative_to(cell.folder.parent)).as_posix(),
         system=cell.system,
         registered=cell.registered,
         settings=experiment.systems[cell.system].settings(),

@@ -1,7 +1,8 @@
 """Run an experiment: every cell in processes of its own, resumable, and a failure costs its cell only.
 
 A cell is made in a folder beside its own and moved into place when it has ended, done or failed. Whatever stops a
-run therefore leaves the cells before it as they were; the next run keeps them and makes the others.
+run therefore leaves the cells before it as they were; the next run keeps them and makes the others. A training that
+was stopped, by whatever, leaves its checkpoint in a third folder, and the next run goes on from there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from harness.lock import locked
 from harness.plan import Plan, evaluated, prepare, spec
 from harness.scoring import Scores, measure
 from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status
-from harness.swap import made_beside, recover
+from harness.swap import drop_kept, made_beside, recover
 from harness.types import Dataset
 
 __all__ = ["Cell", "Observer", "Summary", "run"]
@@ -150,9 +151,12 @@ class _Running:
 
     def _make(self, cell: Cell) -> str:
         self._observer.started(cell)
+        # Another cell's training, or one that is to be run afresh, is nothing to go on from.
+        drop_kept(cell.folder, but="" if self._fresh else cell.fingerprint)
         with made_beside(cell.folder) as part:
             status = self._execute(cell, CellFolder(part))
         if status["state"] == "done":
+            drop_kept(cell.folder)
             self._scores.add(cell, CellFolder(cell.folder).per_query())
             self._finished[cell] = status
         else:

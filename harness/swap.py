@@ -45,6 +45,24 @@ def made_beside(folder: Path) -> Iterator[Path]:
         recover(folder)
 
 
+def kept_beside(folder: Path, key: str) -> Path:
+    """Say where that is kept which an unfinished making of `folder`, of the kind `key`, goes on from."""
+    return _kept(folder) / key
+
+
+def drop_kept(folder: Path, but: str = "") -> None:
+    """Delete what is kept beside `folder`, except what is of the kind `but`."""
+    for kept in _kept(folder).glob("*"):
+        if kept.name != but:
+            shutil.rmtree(kept, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not there, or not empty
+        _kept(folder).rmdir()
+
+
+def _kept(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.training")
+
+
 def _beside(folder: Path) -> tuple[Path, Path]:
     """Say where the folder is made, and where the one it replaces waits until it is."""
     return folder.with_name(f"{folder.name}.part"), folder.with_name(f"{folder.name}.old")

@@ -4,25 +4,29 @@ Several examples share a row; a block-diagonal mask and restarting positions kee
 gets the loss it would get alone. The lower layers and the embeddings may be frozen: with SmolLM2-135M this
 doubles the speed at no loss of quality after minutes of training. Runs on one device or, under
 `accelerate launch`, on several: each process takes every n-th row of a batch.
+
+A training that keeps checkpoints can be stopped at any moment and gone on with: on a processor it ends in the very
+weights of one that was never stopped. One that is evaluated ends in the best weights it was seen with.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.errors import ConfigError
-from harness.lm.backbone import Backbone, resolve_dtype
+from harness.lm.backbone import Backbone
+from harness.lm.batches import pack, size_of
+from harness.lm.checkpoint import Checkpoints
 from harness.lm.examples import Example
+from harness.lm.objective import refuse_unwritable
+from harness.lm.session import Clock
+from harness.lm.steps import Training
 from harness.progress import SILENT, Progress
-
-if TYPE_CHECKING:
-    import torch
 
 
 class TrainingSettings(BaseModel):
@@ -48,64 +52,59 @@ class TrainingSettings(BaseModel):
     freeze_embeddings: bool = True
     dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
     """Arithmetic of the forward and backward pass; weights that are trained stay float32."""
+    checkpoint_s: float = Field(120.0, ge=0)
+    """Seconds between two checkpoints, which an interrupted training goes on from; 0: one after every step."""
+    dev_evaluations: int = Field(0, ge=0)
+    """How often quality on dev queries is measured, evenly spaced, the last time at the end; 0: never."""
+    dev_queries: int = Field(50, ge=1)
+    """Dev queries that are searched each time, chosen by hash."""
+    keep_best: bool = True
+    """Where dev queries are searched: end with the weights that did best on them, not with the last ones."""
+
+
+class Evaluation(Protocol):
+    """Measures the weights as they are. The model is in evaluation mode, and its weights are float32."""
+
+    @property
+    def measure(self) -> str:
+        """Name of what is measured, such as "RR@5"."""
+
+    @property
+    def identity(self) -> str:
+        """A text that differs where another thing is measured; a checkpoint is gone on from only where it is equal."""
+
+    def score(self) -> float:
+        """Measure; larger is better."""
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What a training run was: tokens fed, wall-clock seconds, loss of the first and the last tenth of the steps."""
+    """What a training run was: tokens fed, seconds of its steps, loss of the first and the last tenth of the steps.
+
+    evaluation_s: seconds spent measuring on dev, which are no part of `seconds`. best_score, best_tokens: the best
+    evaluation and how many tokens had been fed by then; None where nothing was evaluated.
+    """
 
     tokens: int
     seconds: float
     first_loss: float | None
     last_loss: float | None
+    evaluation_s: float = 0.0
+    best_score: float | None = None
+    best_tokens: int | None = None
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens fed a second."""
+        """Tokens fed a second, evaluation excluded."""
         return self.tokens / self.seconds if self.seconds else None
 
     def figures(self) -> dict[str, float]:
-        """Return train_tokens and tokens_per_s, as far as something was trained."""
+        """Return train_tokens and tokens_per_s, as far as something was trained, and what dev queries said of it."""
         speed = self.tokens_per_s
-        return {} if speed is None else {"train_tokens": self.tokens, "tokens_per_s": speed}
-
-
-class _Batch(NamedTuple):
-    """Packed rows: `tokens` and `positions` (rows, length), `mask` (rows, 1, length, length), and for each
-    target where it is predicted, `at` (targets,) flat, and what it is, `labels` (targets,)."""
-
-    tokens: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
-    at: torch.Tensor
-    labels: torch.Tensor
-
-
-def pack(examples: Sequence[Example], row_tokens: int, batch_tokens: int) -> list[list[list[Example]]]:
-    """Lay examples into rows and rows into batches, in order.
-
-    >>> short = Example((1, 2, 3), ((1, 3),))
-    >>> [[len(row) for row in batch] for batch in pack([short] * 5, row_tokens=6, batch_tokens=12)]
-    [[2, 2], [1]]
-    """
-    rows: list[list[Example]] = []
-    room = 0
-    for example in examples:
-        if len(example.tokens) > room:
-            rows.append([])
-            room = max(row_tokens, len(example.tokens))
-        rows[-1].append(example)
-        room -= len(example.tokens)
-    batches: list[list[list[Example]]] = []
-    room = 0
-    for row in rows:
-        size = sum(len(e.tokens) for e in row)
-        if size > room or not batches:
-            batches.append([])
-            room = batch_tokens
-        batches[-1].append(row)
-        room -= size
-    return batches
+        found = {} if speed is None else {"train_tokens": self.tokens, "tokens_per_s": speed}
+        if self.best_score is not None and self.best_tokens is not None:
+            found |= {"dev_score": self.best_score, "dev_tokens": self.best_tokens, "dev_s": self.evaluation_s}
+        return found
 
 
 def train(
@@ -115,183 +114,63 @@ def train(
     *,
     seed: int = 0,
     progress: Progress = SILENT,
+    checkpoints: Path | None = None,
+    evaluate: Evaluation | None = None,
+    clock: Clock = time.perf_counter,
 ) -> TrainingSummary:
     """Train `backbone` in place on `examples` in the order given; see `TrainingSettings`.
 
     Every step writes a row {"step", "tokens", "loss", "learning_rate", "tokens_per_s"} to `progress`; loss is in nats
-    a target token. Weights end in the number type they came in.
+    a target token. Every evaluation writes {"step", "tokens", "dev_<measure>", "evaluation_s"}. Weights end in the
+    number type they came in.
+
+    Args:
+        backbone: what is trained.
+        examples: in the order they are fed.
+        settings: how.
+        seed: of dropout, where the model has any.
+        progress: is told about each step. A training that goes on from a checkpoint begins by telling the rows of the
+            steps before it once more, so that a log which starts empty ends whole, and names its phase
+            "train, resume at N tokens".
+        checkpoints: folder whose checkpoint is gone on from where settings, seed, examples, evaluation and the weights
+            to start from are the same, and which gets a new one every `checkpoint_s`. Of several processes the first
+            writes and all read, so they must share it. None: neither.
+        evaluate: is asked `dev_evaluations` times; it disturbs neither weights nor random state.
+        clock: seconds.
 
     Raises:
         ConfigError: more layers are to be frozen than there are, or a target is outside the backbone's vocabulary.
+        StorageError: a checkpoint cannot be written.
     """
-    import torch
-    from accelerate import Accelerator
-    from transformers import get_cosine_schedule_with_warmup
-
     batches = pack(examples, settings.row_tokens, settings.batch_tokens)
     if not batches:
         return TrainingSummary(0, 0.0, None, None)
-    torch.manual_seed(seed)
-    accelerator = Accelerator(cpu=backbone.device.type == "cpu")
-    came_in = backbone.model.dtype
-    computing = resolve_dtype(settings.dtype)
-    _refuse_unwritable(backbone, examples)
-    trained = _prepare_weights(backbone, settings)
-    optimizer = torch.optim.AdamW(trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    schedule = get_cosine_schedule_with_warmup(optimizer, round(settings.warmup * len(batches)), len(batches))
-    module, optimizer = accelerator.prepare(_target_loss(backbone), optimizer)
-    module.train()
-    losses: list[float] = []
-    fed, began = 0, time.perf_counter()
-    progress.phase("train", sum(len(e.tokens) for e in examples), "tokens")
-    for step, rows in enumerate(batches):
-        batch, share = _share(rows, accelerator.process_index, accelerator.num_processes, accelerator.device)
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=computing == "bfloat16"):
-            loss = module(*batch) * share
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(trained, settings.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        used_rate = schedule.get_last_lr()[0]
-        schedule.step()
-        losses.append(float(accelerator.reduce(loss.detach().float(), "mean")))
-        size = sum(len(e.tokens) for row in rows for e in row)
-        fed += size
-        elapsed = time.perf_counter() - began
-        progress.advance(size)
-        progress.record(
-            {"step": step, "tokens": fed, "loss": losses[-1], "learning_rate": used_rate, "tokens_per_s": fed / elapsed}
-        )
-    _restore_weights(backbone, came_in)
-    tenth = max(1, len(losses) // 10)
-    first, last = float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))
-    return TrainingSummary(fed, time.perf_counter() - began, first, last)
-
-
-def _refuse_unwritable(backbone: Backbone, examples: Sequence[Example]) -> None:
-    """Refuse targets that the restricted head has no row for."""
-    targets = {token for e in examples for start, end in e.spans for token in e.tokens[start:end]}
-    missing = [token for token in sorted(targets) if backbone.column_of[token] < 0]
-    if missing:
-        raise ConfigError(
-            "a vocabulary that holds every token to be learned",
-            f"one without {backbone.decode(missing[:5])!r} and {max(len(missing) - 5, 0)} others",
-            "add them to the vocabulary the backbone is restricted to",
-        )
-
-
-def _prepare_weights(backbone: Backbone, settings: TrainingSettings) -> list[Any]:
-    """Choose what is trained, keep it in float32, and return it."""
-    model = backbone.model
-    model.float()
-    model.requires_grad_(True)
-    if settings.freeze_embeddings:
-        model.get_input_embeddings().requires_grad_(False)
-        model.get_output_embeddings().requires_grad_(False)
-    layers = _layers(model) if settings.frozen_layers else []
-    if settings.frozen_layers > len(layers):
-        raise ConfigError(
-            f"frozen_layers of at most {len(layers)}, the layers of this backbone",
-            str(settings.frozen_layers),
-            "lower training.frozen_layers",
-        )
-    for layer in layers[: settings.frozen_layers]:
-        layer.requires_grad_(False)
-    return [p for p in model.parameters() if p.requires_grad]
-
-
-def _restore_weights(backbone: Backbone, dtype: torch.dtype) -> None:
-    for parameter in backbone.model.parameters():
-        parameter.data = parameter.data.to(dtype)
-    backbone.model.requires_grad_(False)
-    backbone.model.eval()
-
-
-def _layers(model: Any) -> Any:
-    """Find the stack of transformer layers, whatever the architecture calls it."""
-    import torch
-
-    count = model.config.num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return module
-    raise ConfigError(
-        "a model whose transformer layers form one list", type(model).__name__, "set training.frozen_layers = 0"
+    refuse_unwritable(backbone, examples)
+    training = Training(backbone, settings, len(batches), seed, clock)
+    kept: Checkpoints | None = None
+    if checkpoints:
+        called = training.fingerprint(examples, {"seed": seed, "evaluation": evaluate and evaluate.identity})
+        kept = Checkpoints(checkpoints, called, settings.checkpoint_s, clock)
+    training.begin(kept.load() if kept else None, sum(map(size_of, batches)), progress)
+    for rows in batches[training.story.steps :]:
+        progress.record(training.step(rows))
+        progress.advance(size_of(rows))
+        if evaluate and training.story.steps in _due(len(batches), settings.dev_evaluations):
+            progress.record(training.evaluate(evaluate))
+        if kept and training.is_main:
+            kept.save_when_due(training.state)
+    training.end()
+    story = training.story
+    first, last = story.losses_of_ends()
+    return TrainingSummary(
+        story.tokens, story.seconds, first, last, story.evaluation_s, story.best_score, story.best_tokens
     )
 
 
-def _target_loss(backbone: Backbone) -> Any:
-    """Wrap the model so that one call gives the summed cross-entropy of a batch's targets."""
-    import torch
-    from torch.nn import functional
+def _due(steps: int, times: int) -> set[int]:
+    """Say after which of `steps` steps to evaluate: `times` of them, evenly spaced, the last one included.
 
-    kept = None if backbone.vocabulary is None else torch.tensor(backbone.vocabulary)
-    column_of = torch.tensor(backbone.column_of)
-
-    class TargetLoss(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = backbone.model
-
-        def forward(
-            self,
-            tokens: torch.Tensor,
-            positions: torch.Tensor,
-            mask: torch.Tensor,
-            at: torch.Tensor,
-            labels: torch.Tensor,
-        ) -> torch.Tensor:
-            out = self.model.base_model(input_ids=tokens, position_ids=positions, attention_mask=mask, use_cache=False)
-            hidden = out.last_hidden_state.flatten(0, 1)[at]
-            head = self.model.get_output_embeddings()
-            rows = slice(None) if kept is None else kept.to(head.weight.device)
-            bias = getattr(head, "bias", None)
-            logits = functional.linear(hidden, head.weight[rows], None if bias is None else bias[rows])
-            return functional.cross_entropy(logits.float(), column_of.to(labels.device)[labels], reduction="sum")
-
-    return TargetLoss()
-
-
-def _share(
-    rows: Sequence[Sequence[Example]], process: int, processes: int, device: torch.device
-) -> tuple[_Batch, float]:
-    """Collate this process's rows; the factor turns its summed loss into its part of the batch's mean.
-
-    Gradients are averaged over processes, so each part is the sum times processes / targets of the whole batch.
+    >>> sorted(_due(10, 4)), sorted(_due(2, 5)), _due(10, 0)
+    ([2, 5, 8, 10], [1, 2], set())
     """
-    targets = sum(end - start for row in rows for e in row for start, end in e.spans)
-    mine = rows[process::processes]
-    factor = processes / max(targets, 1)
-    return (collate(mine, device), factor) if mine else (collate(rows[:1], device), 0.0)
-
-
-def collate(rows: Sequence[Sequence[Example]], device: torch.device | str = "cpu") -> _Batch:
-    """Turn packed rows into tensors; a token sees the earlier tokens of its own example only."""
-    import torch
-
-    length = max(sum(len(e.tokens) for e in row) for row in rows)
-    tokens = np.zeros((len(rows), length), dtype=np.int64)
-    positions = np.zeros((len(rows), length), dtype=np.int64)
-    segment = np.tile(-1 - np.arange(length), (len(rows), 1))  # padding: a segment a token, which sees itself
-    at: list[int] = []
-    labels: list[int] = []
-    for r, row in enumerate(rows):
-        for number, (start, example) in enumerate(_placed(row)):
-            end = start + len(example.tokens)
-            tokens[r, start:end] = example.tokens
-            positions[r, start:end] = np.arange(end - start)
-            segment[r, start:end] = number
-            for a, b in example.spans:
-                first = max(a, 1)  # nothing precedes token 0, so nothing predicts it
-                at.extend(range(r * length + start + first - 1, r * length + start + b - 1))
-                labels.extend(example.tokens[first:b])
-    mask = (segment[:, :, None] == segment[:, None, :]) & np.tril(np.ones((length, length), dtype=np.bool_))
-    arrays = (tokens, positions, mask[:, None], np.array(at, dtype=np.int64), np.array(labels, dtype=np.int64))
-    return _Batch(*(torch.from_numpy(a).to(device) for a in arrays))
-
-
-def _placed(row: Sequence[Example]) -> Iterator[tuple[int, Example]]:
-    start = 0
-    for example in row:
-        yield start, example
-        start += len(example.tokens)
+    return {max(1, round(steps * i / times)) for i in range(1, times + 1)}

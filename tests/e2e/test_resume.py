@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ from harness.datasets.stored import open_folder
 from harness.errors import ConfigError, RunFolderError, StorageError
 from harness.lock import NAME as LOCK
 from harness.lock import locked
+from harness.records import Cell
 from harness.store import RunFolder
 from tests.e2e.trial import SCRIPTED, Seen, cell, files, go, of, status, tiny
+from tests.lm_models import tiny_folder
 
 __all__ = ["tiny"]
 
@@ -141,6 +144,56 @@ class TestAgain:
         assert {r["system"] for r in RunFolder(out).results()} == {"oracle", "well"}
         assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
         assert go({"oracle": {}, "well": "well"}, out)[0].reused == 2
+
+
+class Killing(Seen):
+    """Kills the process of a training once it has taken a few steps."""
+
+    def event(self, cell: Cell, event: Mapping[str, Any]) -> None:
+        super().event(cell, event)
+        if event.get("record", {}).get("step") == 12:
+            for process in psutil.Process().children():
+                process.send_signal(signal.SIGKILL)
+
+
+class TestTraining:
+    """A training that is stopped goes on where it was."""
+
+    def test_what_a_failed_cell_kept_is_found_by_the_same_cell_and_gone_once_it_is_done(self, tmp_path: Path) -> None:
+        kept = cell(tmp_path, "keep").path.with_name("0.training")
+        assert go({"keep": "keep"}, tmp_path)[0].failed == 1
+        assert len(list(kept.glob("*/half"))) == 1
+        assert go({"keep": "keep"}, tmp_path, fresh=True)[0].failed == 1
+        assert go({"keep": {"system": SCRIPTED, "how": "keep", "when": "search"}}, tmp_path)[0].failed == 1
+        assert len(list(kept.glob("*/half"))) == 1
+        assert go({"keep": {"system": SCRIPTED, "how": "keep", "when": "search"}}, tmp_path)[0].done == 1
+        assert not kept.exists()
+
+    def test_what_an_interrupted_cell_kept_stays(self, tmp_path: Path) -> None:
+        assert go({"keep": "keep"}, tmp_path)[0].failed == 1
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(of({"keep": "keep"}), tmp_path, Seen(interrupt_at="keep"))
+        assert go({"keep": "keep"}, tmp_path)[0].done == 1
+
+    @pytest.mark.slow
+    def test_a_killed_training_ends_as_if_it_had_not_been_killed(self, tmp_path: Path) -> None:
+        """The model is tiny, the processes are real."""
+        training = {"tokens": 8_000, "batch_tokens": 128, "frozen_layers": 0, "dtype": "float32", "checkpoint_s": 0.0}
+        own = {"docid": "naive", "dtype": "float32", "beam_size": 3}
+        systems = {"dsi": {"backbone": tiny_folder(tmp_path / "tiny"), "training": training, **own}}
+        whole, out = tmp_path / "whole", tmp_path / "stopped"
+        assert go(systems, whole)[0].done == 1
+        runner.run(of(systems), out, Killing())
+        assert status(out, "dsi")["reason"].startswith("killed by SIGKILL")
+
+        summary, seen = go(systems, out)
+        assert summary.done == 1
+        (phase,) = [e for e in seen.events["dsi"] if "resume" in e.get("phase", "")]
+        assert phase["phase"].startswith("train, resume at ") and 0 < phase["total"] < 8_000 - 12 * 100
+        rows, expected = cell(out, "dsi").training(), cell(whole, "dsi").training()
+        assert [(r["step"], r["loss"]) for r in rows] == [(r["step"], r["loss"]) for r in expected]
+        model = "model.safetensors"
+        assert (cell(out, "dsi").model / model).read_bytes() == (cell(whole, "dsi").model / model).read_bytes()
 
 
 class TestFolder:

@@ -11,8 +11,10 @@ from torch.nn import functional
 
 from harness.errors import ConfigError
 from harness.lm.backbone import Backbone
+from harness.lm.batches import collate, pack, share
 from harness.lm.examples import Example, Piece, join, spend
-from harness.lm.training import TrainingSettings, _target_loss, collate, pack, train
+from harness.lm.objective import target_loss
+from harness.lm.training import TrainingSettings, train
 from tests.lm_models import tiny_llama
 
 EXAMPLES = [
@@ -38,7 +40,7 @@ def test_packed_loss_is_the_sum_of_the_losses_alone(row_tokens: int) -> None:
     backbone = tiny_llama()
     alone = sum((plain_loss(backbone, e) for e in EXAMPLES), torch.zeros(()))
     (batch,) = pack(EXAMPLES, row_tokens, 10_000)
-    packed = _target_loss(backbone)(*collate(batch))
+    packed = target_loss(backbone)(*collate(batch))
     assert packed.item() == pytest.approx(alone.item(), rel=1e-5)
 
 
@@ -46,7 +48,7 @@ def test_restricted_vocabulary_normalises_over_what_is_kept() -> None:
     backbone = tiny_llama()
     kept = torch.arange(2, 13).numpy()
     (batch,) = pack([EXAMPLES[0]], 8, 8)
-    loss = _target_loss(backbone.restricted(kept))(*collate(batch))
+    loss = target_loss(backbone.restricted(kept))(*collate(batch))
     logits = backbone.model(torch.tensor([EXAMPLES[0].tokens])).logits[0][:, 2:13]
     wanted = functional.cross_entropy(logits[[2, 3]], torch.tensor([8 - 2, 9 - 2]), reduction="sum")
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
@@ -113,12 +115,10 @@ def test_neighbouring_targets_are_one_span() -> None:
 @pytest.mark.parametrize("processes", [2, 3])
 def test_shares_of_several_processes_add_up_to_the_batch_mean(processes: int) -> None:
     """What data-parallel training averages over processes is the gradient of the whole batch's mean loss."""
-    from harness.lm.training import _share
-
     backbone = tiny_llama()
     (rows,) = pack(EXAMPLES, 7, 10_000)
-    module = _target_loss(backbone)
-    whole, factor = _share(rows, 0, 1, torch.device("cpu"))
-    parts = [_share(rows, i, processes, torch.device("cpu")) for i in range(processes)]
+    module = target_loss(backbone)
+    whole, factor = share(rows, 0, 1, torch.device("cpu"))
+    parts = [share(rows, i, processes, torch.device("cpu")) for i in range(processes)]
     mean = sum((module(*batch).item() * share for batch, share in parts), 0.0) / processes
     assert mean == pytest.approx(module(*whole).item() * factor, rel=1e-5)
