@@ -7,15 +7,14 @@ do it on the machine of the run.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from harness import finished
-from harness.errors import ConfigError, RunFolderError
+from harness.errors import ConfigError
 from harness.meter import Clock, PeakRss, Tally, latencies
 from harness.progress import SILENT, Progress
 from harness.records import BeamRow, Cell
@@ -34,6 +33,8 @@ MEASURES = ("Success@1", "Success@5", "RR@5")
 
 WARMUP = 2
 """Queries asked before any is timed."""
+
+BEAMED = finished.Ability(Beamed, "search with a beam", "has a beam", "generative or self-retrieval")
 
 
 class Curve(NamedTuple):
@@ -77,7 +78,7 @@ def measure(
 
     _check(sizes, limit)
     run = RunFolder(folder)
-    cells = _measurable(run, finished.pick(run, systems, dataset), named=bool(systems))
+    cells = finished.able(run, finished.pick(run, systems, dataset), BEAMED, named=bool(systems))
     with locked(folder):
         return [_curve(run, cell, sorted(set(sizes)), limit, progress=progress, clock=clock) for cell in cells]
 
@@ -86,46 +87,15 @@ def _check(sizes: Sequence[int], limit: int | None) -> None:
     if not sizes or min(sizes) < 1:
         got = ", ".join(map(str, sizes)) or "none"
         raise ConfigError("beam sizes of at least 1", got, "give sizes such as 1, 10, 100")
-    if limit is not None and limit < 1:
-        raise ConfigError("a limit of at least 1 query", str(limit), "raise the limit, or leave it out for all queries")
-
-
-def _measurable(run: RunFolder, cells: Sequence[Cell], *, named: bool) -> list[Cell]:
-    """Keep the cells that are done and search with a beam; one that was named and is not is refused."""
-    found, not_ready = [], []
-    for cell in cells:
-        why_not = finished.problem(run, cell)
-        if not why_not and _has_beam(run, cell):
-            found.append(cell)
-        elif why_not:
-            not_ready.append(f"{cell.system} {why_not}")
-        elif named:
-            raise ConfigError("systems that search with a beam", cell.system, "leave it out")
-    if not found or (named and not_ready):
-        got = "; ".join(not_ready) or f"{', '.join(dict.fromkeys(c.system for c in cells))}, none of which has a beam"
-        fix = "choose a run in which a generative or self-retrieval system is done"
-        raise RunFolderError(f"trained systems that search with a beam in {run.path}", got, fix)
-    return found
-
-
-def _has_beam(run: RunFolder, cell: Cell) -> bool:
-    """Ask an empty system, so that none is loaded only to be asked."""
-    from harness.cell import declared
-
-    system, settings = declared(_spec(run, cell))
-    return isinstance(system.build(settings, cell.seed), Beamed)
-
-
-def _spec(run: RunFolder, cell: Cell) -> Spec:
-    return cast("Spec", run.cell(cell).spec())
+    finished.check_limit(limit)
 
 
 def _curve(
     run: RunFolder, cell: Cell, sizes: Sequence[int], limit: int | None, *, progress: Progress, clock: Clock
 ) -> Curve:
-    spec = _spec(run, cell)
+    spec = finished.spec(run, cell)
     asked = _Questions.of(run, spec, limit)
-    with _threads(spec["threads"]):
+    with finished.threads(spec["threads"]):
         progress.phase(f"{cell.system}: load")
         trained = cast(Beamed, finished.load(run, cell))
         rows = []
@@ -191,16 +161,3 @@ class _Questions(NamedTuple):
         validate(run, self.corpus.row_of, self.depth)
         values = per_query(run, self.split.qrels, qids, self.measures)
         return {name: fmean(by_qid.values()) for name, by_qid in values.items()}
-
-
-@contextlib.contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Let torch use as many threads as it did in the run; torch is imported here, before anything imports FAISS."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from harness.errors import RunFolderError, UnknownNameError
+from harness.errors import ConfigError, RunFolderError, UnknownNameError
 from harness.records import Cell
 from harness.retriever import Retriever
 from harness.store import RunFolder
+
+if TYPE_CHECKING:
+    from harness.plan import Spec
+
+
+class Ability(NamedTuple):
+    """What not every system can do.
+
+    protocol: says whether one can. does, has: in words, "search with a beam" and "has a beam". whose: systems that can.
+    """
+
+    protocol: Any
+    does: str
+    has: str
+    whose: str
 
 
 def datasets(run: RunFolder) -> list[str]:
@@ -63,3 +80,59 @@ def load(run: RunFolder, cell: Cell) -> Retriever:
     from harness import plan
 
     return plan.resolve(cell.registered).load(run.cell(cell).model)
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a limit on the queries below 1: ConfigError."""
+    if limit is not None and limit < 1:
+        raise ConfigError("a limit of at least 1 query", str(limit), "raise the limit, or leave it out")
+
+
+def able(run: RunFolder, cells: Sequence[Cell], ability: Ability, *, named: bool) -> list[Cell]:
+    """Keep the cells that are done and have an ability; one that was `named` and is not or has not is refused.
+
+    Raises:
+        ConfigError: one that was named lacks the ability.
+        RunFolderError: none is left, or one that was named is not done.
+    """
+    found, not_ready = [], []
+    for cell in cells:
+        why_not = problem(run, cell)
+        if not why_not and _has(run, cell, ability):
+            found.append(cell)
+        elif why_not:
+            not_ready.append(f"{cell.system} {why_not}")
+        elif named:
+            raise ConfigError(f"systems that {ability.does}", cell.system, "leave it out")
+    if not found or (named and not_ready):
+        systems = ", ".join(dict.fromkeys(c.system for c in cells))
+        got = "; ".join(not_ready) or f"{systems}, none of which {ability.has}"
+        fix = f"choose a run in which a {ability.whose} system is done"
+        raise RunFolderError(f"trained systems that {ability.does} in {run.path}", got, fix)
+    return found
+
+
+def _has(run: RunFolder, cell: Cell, ability: Ability) -> bool:
+    """Ask an empty system, so that none is loaded only to be asked."""
+    from harness.cell import declared
+
+    system, settings = declared(spec(run, cell))
+    return isinstance(system.build(settings, cell.seed), ability.protocol)
+
+
+def spec(run: RunFolder, cell: Cell) -> Spec:
+    """Return what the processes of a cell were told."""
+    return cast("Spec", run.cell(cell).spec())
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let torch use as many threads as it did in the run; torch is imported here, before anything imports FAISS."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -171,8 +171,48 @@ class BeamRow(TypedDict):
     counters: NotRequired[Counters]
 
 
+class AnswersRecord(TypedDict):
+    """answers.json: how well a system answers, over the first `n` evaluated queries that have reference answers.
+
+    exact_match, f1: means over all `n` queries (0 to 1), with their 95 % intervals where `n` is at least 2.
+    gold_passage: share of the queries whose answer was read from a relevant passage. refused: share of the queries
+    without an answer. latency_ms: of these queries, each asked alone after a warm-up; `k` is 1. rss_peak_bytes: of the
+    whole process while it answered.
+    """
+
+    n: int
+    exact_match: float
+    exact_match_low: NotRequired[float]
+    exact_match_high: NotRequired[float]
+    f1: float
+    f1_low: NotRequired[float]
+    f1_high: NotRequired[float]
+    gold_passage: float
+    refused: float
+    latency_ms: LatencyMs
+    rss_peak_bytes: int
+
+
+class AnswerRow(TypedDict):
+    """One line of answers.jsonl: what was asked, what came, and what it is worth (0 to 1)."""
+
+    qid: str
+    question: str
+    answer: str
+    docid: str | None
+    logprob: float
+    references: list[str]
+    exact_match: float
+    f1: float
+    gold_passage: float
+
+
 class Meter(TypedDict, total=False):
-    """meter.json: time, memory and size of one cell."""
+    """meter.json: time, memory and size of one cell.
+
+    dev_score, dev_tokens: quality on dev queries of the best weights a training was seen with, and how many tokens had
+    been trained on by then; dev_s: seconds spent measuring it, which `index_s` includes and `tokens_per_s` does not.
+    """
 
     load_s: float
     index_s: float
@@ -180,6 +220,9 @@ class Meter(TypedDict, total=False):
     search_s: float
     train_tokens: int
     tokens_per_s: float
+    dev_score: float
+    dev_tokens: int
+    dev_s: float
     latency_ms: LatencyMs
     queries_per_s: float
     batch_size: int

@@ -12,7 +12,7 @@ from harness.progress import SILENT, Progress
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from harness.types import Corpus, Hit, Passage, Split
+    from harness.types import Answer, Corpus, Hit, Passage, Split
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Counting(Protocol):
     """What generative systems also tell: totals since the last call of `search` began."""
 
     def counters(self) -> Mapping[str, float]:
-        """Return queries, model_calls, invalid_docids, dead_beams, search_share, mask_share (0..1) of the last search."""
+        """Return queries, model_calls, invalid_docids, dead_beams and the shares (0..1) of the last search."""
 
 
 @runtime_checkable
@@ -73,6 +73,28 @@ class Beamed(Protocol):
         """
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """What systems that train for long also offer: an interrupted training goes on where it was."""
+
+    def keep_training_in(self, folder: Path) -> None:
+        """Let `index` keep in `folder` what its training goes on from, and go on from what is there already.
+
+        Called before `index`, if at all. The folder may not exist yet, and is the system's own. What is in it was left
+        by an `index` of the same settings, seed and data that was stopped at any moment, by SIGKILL too. The training
+        must end as if it had not been stopped, and `progress` must be told each row of the log once, those of the steps
+        before included. The folder is deleted by whoever named it.
+        """
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """What systems that also answer in words offer: the passages are found and read by the system itself."""
+
+    def answer(self, queries: Sequence[str]) -> list[Answer]:
+        """Answer each query, in order; one that is refused has an empty text."""
+
+
 class Reranker(Protocol):
     """Orders given candidates."""
 
@@ -84,7 +106,7 @@ class Reranker(Protocol):
 class System:
     """A registered system: its name, what it belongs to, and how to make it.
 
-    family: "sparse", "dense", "generative", "self-retrieval" or "bracket" (oracle and random, which bound all scores).
+    family: "sparse", "dense", "rerank", "generative", "self-retrieval" or "bracket" (oracle and random: bounds).
     config: pydantic model of its settings; unknown keys are refused.
     build: (settings, seed) -> an empty retriever.
     load: folder written by `save` -> a retriever ready to search.

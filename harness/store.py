@@ -1,10 +1,12 @@
 """Read and write the run folder, the only interface between measuring and reporting.
 
     runs/<experiment>/
-      experiment.json · results.json · significance.json
+      experiment.json · results.json · significance.json · answer_significance.json (where answers were measured)
       <slug>/data/                the dataset, as harness.datasets.stored writes it
       <slug>/<system>/<seed>/     spec.json · run.trec.gz · per_query.parquet · meter.json · training.jsonl ·
-                                  model/ · cell.log · status.json · beams.json (where somebody measured it)
+                                  model/ · cell.log · status.json · beams.json · answers.json · answers.jsonl
+                                  (the last three where somebody measured them)
+      <slug>/<system>/<seed>.training/    what a stopped training goes on from; gone once the cell is done
       report/
 
 Every file is written whole or not at all. `RunFolder` names the folder, `CellFolder` one cell in it.
@@ -24,6 +26,8 @@ from harness.errors import RunFolderError
 from harness.jsonfile import AGAIN, check_format, read_lines, read_object, read_rows, require, write_json, write_lines
 from harness.records import (
     FORMAT,
+    AnswerRow,
+    AnswersRecord,
     BeamRow,
     Cell,
     CellKey,
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "AnswerRow",
+    "AnswersRecord",
     "BeamRow",
     "Cell",
     "CellFolder",
@@ -137,6 +143,21 @@ class CellFolder:
     def write_beams(self, rows: Sequence[BeamRow]) -> None:
         """Write how the system does with other beam sizes, in place of what was measured before."""
         write_json(self.path / "beams.json", rows, "the beam sizes of a cell")
+
+    def answers(self) -> AnswersRecord | None:
+        """Read how well the system answers; None where nobody measured it."""
+        path = self.path / "answers.json"
+        return cast(AnswersRecord, read_object(path)) if path.exists() else None
+
+    def answer_rows(self) -> list[AnswerRow]:
+        """Read the answer to each query; empty where nobody measured it."""
+        path = self.path / "answers.jsonl"
+        return read_lines(path) if path.exists() else []
+
+    def write_answers(self, record: AnswersRecord, rows: Sequence[AnswerRow]) -> None:
+        """Write how well the system answers, and each answer, in place of what was measured before."""
+        write_lines(self.path / "answers.jsonl", rows, "the answers of a cell")
+        write_json(self.path / "answers.json", record, "how well a cell answers")
 
     def per_query(self) -> dict[str, dict[str, float]]:
         """Read measure -> qid -> value.
@@ -274,6 +295,15 @@ class RunFolder:
     def write_significance(self, rows: Sequence[Comparison]) -> None:
         """Write the comparisons with the best baseline."""
         write_json(self.path / "significance.json", rows, "the significance tests")
+
+    def answer_significance(self) -> list[Comparison]:
+        """Read how the answers of systems compare; empty where nobody measured it."""
+        path = self.path / "answer_significance.json"
+        return cast(list[Comparison], read_rows(path)) if path.exists() else []
+
+    def write_answer_significance(self, rows: Sequence[Comparison]) -> None:
+        """Write how the answers of systems compare."""
+        write_json(self.path / "answer_significance.json", rows, "the significance tests of answers")
 
     def status(self, cell: CellKey) -> Status | None:
         """Read how a cell ended; None while it has not ended."""

@@ -1,4 +1,4 @@
-"""The nouns of the field: Passage, Corpus, Query, Qrels, Split, Dataset, Hit, Run.
+"""The nouns of the field: Passage, Corpus, Query, Qrels, Split, Dataset, Hit, Run, Answer.
 
 Everything is immutable. A corpus is an Arrow table, so three million passages can stay
 memory-mapped on disk; a `Passage` object exists only while somebody looks at it.
@@ -50,6 +50,20 @@ class Hit(NamedTuple):
 
 Run = Mapping[str, Sequence[Hit]]
 """qid -> hits, best first."""
+
+
+class Answer(NamedTuple):
+    """What a system says to a question, read from a passage.
+
+    text: empty where the system refuses to answer. docid: the best passage it was read from; None: from none.
+    logprob: sum of the log-probabilities of the tokens that were written, natural logarithm; comparable within one
+    system alone.
+    """
+
+    text: str
+    docid: str | None
+    logprob: float
+
 
 CORPUS_SCHEMA = pa.schema([(name, pa.string()) for name in Passage._fields])
 

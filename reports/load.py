@@ -19,10 +19,12 @@ from typing import Any
 from harness import store as stored
 from harness.errors import RunFolderError
 from harness.store import RunFolder, slug
-from reports.beams import Beam, read
+from reports import answers, beams
+from reports.answers import Answers
+from reports.beams import Beam
 from reports.units import SIGNIFICANT
 
-FAMILIES = ("sparse", "dense", "generative", "self-retrieval", "bracket")
+FAMILIES = ("sparse", "dense", "rerank", "generative", "self-retrieval", "bracket")
 BRACKET = "bracket"
 SELF_RETRIEVAL = "self-retrieval"
 ALL = "all"
@@ -73,6 +75,7 @@ class Cell:
     meter: Mapping[str, Any]
     training: tuple[Mapping[str, Any], ...]
     beams: tuple[Beam, ...] = ()
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Row:
     def bracket(self) -> bool:
         """Whether it only bounds the scores (oracle, random) and takes no part in comparisons."""
         return self.family == BRACKET
+
+    @property
+    def baseline(self) -> bool:
+        """Whether Self-Retrieval is compared with it."""
+        return self.family not in (SELF_RETRIEVAL, BRACKET)
 
     @property
     def unfinished(self) -> tuple[Cell, ...]:
@@ -118,7 +126,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """One dataset; `rows` by family, then in the order of the experiment."""
+    """One dataset; `rows` by family, then in the order of the experiment; `answering` compares answers in words."""
 
     dataset: str
     slug: str
@@ -126,6 +134,7 @@ class Section:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     primary: str
+    answering: tuple[Comparison, ...] = ()
 
     def ranked(self, measure: str | None = None) -> list[Row]:
         """Return the rows that have a score and are no brackets, best first."""
@@ -139,7 +148,7 @@ class Section:
         Of equal ones it is the one the tests were run against.
         """
         wanted = measure or self.primary
-        ranked = [r for r in self.ranked(wanted) if r.family != SELF_RETRIEVAL]
+        ranked = [r for r in self.ranked(wanted) if r.baseline]
         best = [r for r in ranked if r.scores[ALL][wanted].value == ranked[0].scores[ALL][wanted].value]
         tested = {c.baseline for c in self.comparisons if c.measure == wanted}
         return next((r for r in best if r.system in tested), next(iter(best), None))
@@ -147,10 +156,11 @@ class Section:
     def compare(self, system: str, baseline: str, measure: str | None = None) -> Comparison | None:
         """Look a comparison up, in either direction."""
         wanted = measure or self.primary
-        for c in self.comparisons:
+        known = (*self.comparisons, *self.answering)
+        for c in known:
             if c.measure == wanted and (c.system, c.baseline) == (system, baseline):
                 return c
-        for c in self.comparisons:
+        for c in known:
             if c.measure == wanted and (c.baseline, c.system) == (system, baseline):
                 return Comparison(system, baseline, wanted, -c.difference, c.p, c.p_holm, c.n)
         return None
@@ -218,6 +228,7 @@ def _dig(tree: Mapping[str, Any], path: str) -> object:
 def _report(store: RunFolder) -> Report:
     experiment: Mapping[str, Any] = {**store.experiment()}
     planned, results, significance = store.cells(), store.results(), store.significance()
+    answered = store.answer_significance()
     primary = str(experiment["primary"])
     known = [str(m) for m in experiment["measures"]]
     measures = [m for m in MEASURE_ORDER if m in known] + [m for m in known if m not in MEASURE_ORDER]
@@ -226,8 +237,9 @@ def _report(store: RunFolder) -> Report:
     for dataset in dict.fromkeys([*cards, *(c.dataset for c in planned)]):
         scores = [r for r in results if r["dataset"] == dataset]
         pairs = _comparisons([r for r in significance if r["dataset"] == dataset], len(experiment["seeds"]))
+        answering = _comparisons([r for r in answered if r["dataset"] == dataset], 1)
         rows = _rows(store, [c for c in planned if c.dataset == dataset], scores)
-        sections.append(Section(dataset, slug(dataset), cards.get(dataset, {}), rows, pairs, primary))
+        sections.append(Section(dataset, slug(dataset), cards.get(dataset, {}), rows, pairs, primary, answering))
     seeds = tuple(int(s) for s in experiment["seeds"])
     return Report(experiment, tuple(sections), tuple(measures), primary, seeds)
 
@@ -255,8 +267,9 @@ def _cell(store: RunFolder, planned: stored.Cell) -> Cell:
         reason = f"{phase}{status.get('reason') or 'no reason was recorded'}"
         return Cell(seed, folder, "failed", reason, wall_s, {}, ())
     meter: Mapping[str, Any] = {**store.meter(planned)}
-    training, beams = tuple(store.training(planned)), read(store.cell(planned).beams())
-    return Cell(seed, folder, "done", "", wall_s, meter, training, beams)
+    training, own = tuple(store.training(planned)), store.cell(planned)
+    extras = beams.read(own.beams()), answers.read(own.answers())
+    return Cell(seed, folder, "done", "", wall_s, meter, training, *extras)
 
 
 def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports import beams, units
+from reports import answers, beams, marks, units
 from reports.load import Comparison, Report, Row, Score, Section
 from reports.markup import Cell, Line, Table
 from reports.units import label
 
 LONGEST_REASON = 160
-REFERENCE_MARK, BETTER, WORSE = "†", "▲", "▼"
 
 
 def tables(report: Report, section: Section) -> dict[str, Table]:
@@ -18,6 +17,8 @@ def tables(report: Report, section: Section) -> dict[str, Table]:
     built = {"quality": quality(report, section), "cost": cost(section)}
     if any(beams.of(row) for row in section.rows):
         built["beams"] = beams.table(section)
+    if any(answers.of(row) for row in section.rows):
+        built["answers"] = answers.table(section)
     if section.slices():
         built["slices"] = slices(section)
     if section.comparisons:
@@ -31,7 +32,10 @@ def quality(report: Report, section: Section) -> Table:
     best = {m: max((s.value for r in section.ranked(m) if (s := r.score(m))), default=None) for m in report.measures}
     lines = []
     for row in section.rows:
-        cells = [_score(row.score(m), best[m], row, _mark(section, row, m)) for m in report.measures]
+        cells = [
+            _score(row.score(m), best[m], row, marks.against(section, row, section.reference(m), m))
+            for m in report.measures
+        ]
         queries = row.score(section.primary)
         n = Cell(units.count(queries.n), raw=queries.n) if queries else Cell()
         lines.append(_line(row, [*cells, n]))
@@ -44,8 +48,7 @@ def _quality_caption(report: Report, section: Section) -> str:
     if len(report.seeds) > 1:
         text += " Figures and interval bounds are averaged over the seeds; ± is the standard deviation over seeds."
     text += " Bold: best of its column; oracle and random only bound the scores and are left out."
-    marks = f"{BETTER} better / {WORSE} worse than it with p < 0.05 after Holm's correction"
-    return f"{text} {REFERENCE_MARK} best baseline of its column; {marks}."
+    return f"{text} {marks.LEGEND}"
 
 
 def _score(score: Score | None, best: float | None, row: Row, mark: str) -> Cell:
@@ -55,18 +58,6 @@ def _score(score: Score | None, best: float | None, row: Row, mark: str) -> Cell
     small += "" if score.sd is None else f" ±{score.sd:.3f}"
     bold = not row.bracket and best is not None and score.value >= best
     return Cell(units.score(score.value), small, mark, bold, raw=score.value, low=score.low, high=score.high)
-
-
-def _mark(section: Section, row: Row, measure: str) -> str:
-    reference = section.reference(measure)
-    if reference is None or row.bracket:
-        return ""
-    if row.system == reference.system:
-        return REFERENCE_MARK
-    found = section.compare(row.system, reference.system, measure)
-    if found is None or not found.significant or found.difference == 0:
-        return ""
-    return BETTER if found.difference > 0 else WORSE
 
 
 def _line(row: Row, cells: list[Cell]) -> Line:

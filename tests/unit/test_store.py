@@ -223,6 +223,8 @@ def test_a_bad_cell_is_named(folder: RunFolder, cell: Cell) -> None:
         ("meter.json", folder.meter),
         ("training.jsonl", folder.training),
         ("beams.json", lambda cell: folder.cell(cell).beams()),
+        ("answers.json", lambda cell: folder.cell(cell).answers()),
+        ("answers.jsonl", lambda cell: folder.cell(cell).answer_rows()),
     ):
         (cell.folder / name).write_text('{"format": 1,\n', encoding="utf-8")
         with pytest.raises(RunFolderError, match=name):

@@ -64,6 +64,29 @@ def _beams(system: str, sizes: Sequence[int], queries: int) -> list[dict[str, An
     return rows
 
 
+def _answers(system: str, queries: int) -> dict[str, Any]:
+    """How well a system answers: the better it finds, the better it answers."""
+    exact, p50 = QUALITY[system] * 0.6, LATENCY_MS[system] + 700.0
+    record: dict[str, Any] = {"n": queries, "gold_passage": QUALITY[system], "refused": 0.05}
+    for name, value in (("exact_match", exact), ("f1", exact + 0.1)):
+        record |= {name: value, f"{name}_low": value - 0.08, f"{name}_high": value + 0.08}
+    record["latency_ms"] = {"p50": p50, "p95": p50 * 1.6, "p99": p50 * 2, "mean": p50 * 1.1, "n": queries, "k": 1}
+    return record | {"rss_peak_bytes": 1_200_000_000}
+
+
+def _answer_significance(dataset: str, queries: int) -> list[dict[str, Any]]:
+    key = {
+        "dataset": dataset,
+        "split": "test",
+        "seed": 0,
+        "system": "self-retrieval",
+        "baseline": "dense",
+        "n": queries,
+    }
+    figures = {"exact_match": (0.018, 0.2, 0.2), "f1": (0.018, 0.01, 0.02)}
+    return [key | {"measure": m, "difference": d, "p": p, "p_holm": h} for m, (d, p, h) in figures.items()]
+
+
 def measures_of(ranks: np.ndarray) -> dict[str, np.ndarray]:
     """Turn the rank of the one relevant passage, (queries,) from 1, into measure -> value per query."""
     hits = {f"Success@{k}": (ranks <= k).astype(float) for k in (1, 5, 10)}
@@ -151,7 +174,7 @@ def _status(state: str, reason: str | None = None) -> dict[str, Any]:
 
 
 def _cell(folder: Path, system: str, seed: int, values: Mapping[str, np.ndarray]) -> None:
-    _json(folder / "spec.json", {"system": system, "seed": seed})
+    _json(folder / "spec.json", {"system": system, "seed": seed, "settings": {}})
     (folder / "cell.log").write_text("index\nsearch\n", encoding="utf-8")
     (folder / "model").mkdir()
     _json(folder / "meter.json", _meter(system))
@@ -196,10 +219,12 @@ def write_sample(
     slices: bool = True,
     queries: int = 120,
     beams: Sequence[int] = (),
+    answers: bool = False,
 ) -> Path:
     """Write the run folder and return it; `quality` is each system's chance of rank 1, `failed` label -> reason.
 
     beams: sizes that the systems with a beam were searched with on the first seed; none: nobody measured it.
+    answers: dense and self-retrieval were let answer on the first seed.
     """
     failed = {"dsi-title": REASON} if failed is None else failed
     systems = [s for s in FAMILIES if s in quality or s in failed]
@@ -228,8 +253,13 @@ def write_sample(
                 _cell(folder / at, system, seed, scores[system])
                 if beams and seed == seeds[0] and FAMILIES[system] in ("generative", "self-retrieval"):
                     _json(folder / at / "beams.json", _beams(system, beams, queries))
+                if answers and seed == seeds[0] and system in ("dense", "self-retrieval"):
+                    _json(folder / at / "answers.json", _answers(system, queries))
                 results += _result_rows(key | {"split": "test"}, groups, scores[system])
             significance += _significance({"dataset": dataset, "split": "test", "seed": seed}, scores)
+    if answers:
+        told = [row for dataset in datasets for row in _answer_significance(dataset, queries)]
+        _json(folder / "answer_significance.json", told)
     _json(folder / "results.json", results)
     _json(folder / "significance.json", significance)
     _json(folder / "experiment.json", _experiment(folder.name, datasets, seeds, cells, queries))

@@ -82,6 +82,15 @@ def test_dev_quality_gets_a_panel_and_dev_loss_does_not():
     assert figures._dev_key(make("sr", "self-retrieval", training=[{"tokens": 1, "dev_loss": 1.0}])) is None
 
 
+def test_learning_curves_say_the_measure_as_people_do(tmp_path):
+    log = [{"tokens": t, "loss": 1.0} for t in (10, 20)] + [{"tokens": 20, "dev_RR@5": 0.25}]
+    found = drawn(tmp_path, make("sr", "self-retrieval", training=log))["training"]
+    assert "sr MRR@5 on dev queries ends at 0.250" in found.alt
+    assert "learning curves" in found.caption
+    without = drawn(tmp_path, make("sr", "self-retrieval", training=log[:2]))["training"]
+    assert "learning curves" not in without.caption
+
+
 def test_long_logs_are_thinned_to_means():
     points = [(float(i), float(i % 2)) for i in range(1000)]
     thin = figures._thinned(points)
