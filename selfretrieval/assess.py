@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK_TOKENS = 8192
 """Tokens judged in one forward pass, padding and the cached tokens before them included: bounds the memory."""
+_STATES = 512
+"""States whose logits over the whole vocabulary are computed at once: bounds the memory."""
 
 
 class Assessment(NamedTuple):
@@ -38,10 +40,10 @@ def assess(lattice: Lattice, candidates: Sequence[Candidate], memory: Memory) ->
     backbone = lattice.backbone
     cue = backbone.encode([prompts.ANSWER])[0]
     refusal = backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]
-    chains = [[*_unread(c, memory), *cue, *refusal[:-1]] for c in candidates]
+    chains = [[*unread(c, memory), *cue, *refusal[:-1]] for c in candidates]
     verdicts: list[Assessment | None] = [None] * len(candidates)
     before = lattice.depth_of(np.array([c.slot for c in candidates], dtype=np.int64))
-    for chunk in _chunks((before + [len(c) for c in chains]).tolist()):
+    for chunk in chunks((before + [len(c) for c in chains]).tolist()):
         fork, slots = lattice.fork(np.array([candidates[i].slot for i in chunk]))
         judged = _judge(fork, slots, [chains[i] for i in chunk], refusal)
         lattice.work.add(fork.work)
@@ -50,13 +52,13 @@ def assess(lattice: Lattice, candidates: Sequence[Candidate], memory: Memory) ->
     return [v for v in verdicts if v is not None]
 
 
-def _unread(candidate: Candidate, memory: Memory) -> list[int]:
+def unread(candidate: Candidate, memory: Memory) -> list[int]:
     """Return the tokens of the passage that are not in the cache yet, without <eos>."""
     unread: list[int] = memory.sequences[candidate.items[0]][candidate.read : -1].tolist()
     return unread
 
 
-def _chunks(lengths: Sequence[int]) -> list[list[int]]:
+def chunks(lengths: Sequence[int]) -> list[list[int]]:
     """Group indices by length so that a group, padded, stays below CHUNK_TOKENS."""
     chunks: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
@@ -75,17 +77,22 @@ def _judge(fork: Lattice, slots: Int64, chains: Sequence[Sequence[int]], refusal
     parents[np.concatenate([[0], ends[:-1]])] = slots
     hidden, _ = fork.feed(parents, np.concatenate([np.array(c) for c in chains]))
     at = ends[:, None] - len(refusal) + np.arange(len(refusal))  # the positions that predict the refusal
-    logprobs = _logprobs(fork.backbone, hidden[torch.from_numpy(at).to(hidden.device)], refusal)
+    states = hidden[torch.from_numpy(at.ravel()).to(hidden.device)]
+    logprobs = token_logprobs(fork.backbone, states, np.tile(refusal, len(chains))).reshape(at.shape)
     return [Assessment(float(np.exp(row.mean())), float(np.exp(row[0]))) for row in logprobs]
 
 
-def _logprobs(backbone: Backbone, states: torch.Tensor, tokens: Sequence[int]) -> np.ndarray:
-    """(candidates, tokens) float64 log-probability of each token behind its (candidates, tokens, hidden) state."""
+def token_logprobs(backbone: Backbone, states: torch.Tensor, tokens: Int64) -> np.ndarray:
+    """(n,) float64 log-probability of each token behind its (n, hidden) state; -inf where the head was cut off."""
     import torch
 
+    columns = torch.from_numpy(backbone.column_of[tokens].astype(np.int64)).to(states.device)
+    parts = []
     with torch.inference_mode():
-        logits = backbone.logits(states)
-    columns = torch.tensor(backbone.column_of[np.array(tokens)], device=logits.device)
-    picked = logits.gather(-1, columns.expand(*logits.shape[:-1]).unsqueeze(-1))[..., 0]
-    result: np.ndarray = (picked - torch.logsumexp(logits, dim=-1)).cpu().double().numpy()
+        for first in range(0, len(states), _STATES):
+            logits = backbone.logits(states[first : first + _STATES])
+            mine = columns[first : first + _STATES]
+            picked = logits.gather(-1, mine.clamp(min=0)[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
+            parts.append(picked.masked_fill(mine < 0, -torch.inf))
+    result: np.ndarray = torch.cat(parts).cpu().double().numpy()
     return result

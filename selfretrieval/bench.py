@@ -14,11 +14,13 @@ import numpy as np
 
 from harness.bench import decode as engine
 from harness.bench import exhaustive
+from harness.bench import train as engine_training
 from harness.bench.decode import Task
 from harness.bench.pairs import in_turn, median_speedup
 from harness.bench.reference import TOLERANCE
 from harness.datasets import load as load_dataset
 from harness.datasets.settings import DatasetSettings
+from harness.experiment import load as load_experiment
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.examples import spend, supervised_pairs
 from harness.lm.lattice import require_lattice
@@ -29,9 +31,11 @@ from harness.types import Corpus, Dataset, Split
 from selfretrieval import prompts
 from selfretrieval.examples import Views
 from selfretrieval.generate import write_titles
+from selfretrieval.judge import Judged
 from selfretrieval.memory import Memory
 from selfretrieval.released import Found, Released
-from selfretrieval.retriever import Judged, SelfRetrievalSettings, SelfRetriever
+from selfretrieval.retriever import SelfRetriever
+from selfretrieval.settings import SelfRetrievalSettings
 
 
 class Whole(TypedDict):
@@ -107,6 +111,29 @@ def _taught(backbone: Backbone, data: Dataset, tokens: int, progress: Progress) 
     examples = spend(pool, tokens, random.Random(0))
     train(backbone, examples, TrainingSettings(tokens=tokens), seed=0, progress=progress)
     return backbone.astype("float32")
+
+
+def training(tokens: int, rounds: int, progress: Progress = SILENT) -> dict[str, Any]:
+    """Compare ways of training on the examples `quick` trains Self-Retrieval on; see `harness.bench.train`.
+
+    Args:
+        tokens: of the examples each way is trained on, each round.
+        rounds: how often.
+        progress: told about each process.
+
+    Raises:
+        DependencyError: the embedded model or articles are not installed.
+        ConfigError: too few tokens.
+    """
+    progress.phase("load data and model")
+    quick = load_experiment("quick")
+    (name,) = quick.datasets
+    table = quick.systems["self-retrieval"].settings()
+    settings = SelfRetrievalSettings.model_validate({**table, "training": {**table["training"], "tokens": tokens}})
+    data = load_dataset(name, quick.datasets[name])
+    _, _, examples = SelfRetriever(settings).lessons(load(settings.backbone, "float32"), data.corpus, data.train)
+    task = engine_training.Task(settings.backbone, examples, settings.training)
+    return {**engine_training.run(task, rounds, progress), "tokens": tokens, "dataset": name}
 
 
 def _compare(options: Options, sets: Sequence[Dataset], model: str, progress: Progress) -> dict[str, Any]:

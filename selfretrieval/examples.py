@@ -1,10 +1,12 @@
 """Training views of a corpus and its queries (sections 3.1 and 3.2, Tang et al. 2024).
 
     memorise   sentence                 -> *title*, *first ten words*
+    predicate  what the first sentence says its subject is -> *title*, *prefix*                      (an addition)
     title      query                    -> *title*                                                        (view a)
     passage    query                    -> *title*, *first ten words*, rest of the passage, *answer*      (view b)
     content    query, title             -> *first ten words*, rest of the passage, *answer*               (view e)
     assess     query, title, passage    -> *answer*; for a negative passage *"cannot extract answer"*     (view d)
+    likelihood title, passage           -> *query*                                                  (an addition)
 
 What stands between stars bears the loss; the first token of the boundary between title and passage belongs to the
 title, since the model has to end it. View c of the released scripts (candidate titles) needs candidates that a
@@ -14,9 +16,10 @@ data set names.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from harness.datasets.chunking import sentences
 from harness.lm.backbone import Backbone
 from harness.lm.examples import MIN_WORDS, Example, Piece, join, memorable
 from harness.types import Corpus, Passage, Query
@@ -29,6 +32,8 @@ class Views:
 
     titles: False leaves titles out of every view (Table 4, "w/o title").
     prefixes: for each corpus row the tokens of the passage to be written; None takes the first ten words.
+    later: for a row the tokens to be written of each sentence that may lead to it, besides its beginning; then a
+    sentence leads to its own beginning, and a query to that of the sentence that holds its answer (an addition).
     lowercase: write titles and memorised sentences in lower case, as the paper does.
     query_tokens, passage_tokens: a longer query or passage is cut there.
     """
@@ -37,6 +42,7 @@ class Views:
     corpus: Corpus
     titles: bool = True
     prefixes: Sequence[int] | None = None
+    later: Mapping[int, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     lowercase: bool = True
     query_tokens: int = 512
     passage_tokens: int = 512
@@ -45,14 +51,25 @@ class Views:
         """One example for every sentence of every passage; with `masked` one more without the words of the title."""
         examples: list[Example] = []
         for row, passage in enumerate(self.corpus):
-            kept = memorable(passage.text)
+            kept = [(s, s) for s in memorable(passage.text)]
             if masked:
-                bare = [prompts.without_title_words(s, passage.title) for s in kept]
-                kept += [b for b, s in zip(bare, kept, strict=True) if MIN_WORDS < len(b.split()) < len(s.split())]
+                bare = [(prompts.without_title_words(s, passage.title), s) for s, _ in kept]
+                kept += [(b, s) for b, s in bare if MIN_WORDS < len(b.split()) < len(s.split())]
             if kept:
-                target = [*self._head(passage), self._body(row)[0]]
-                asked = self.backbone.encode([prompts.question(prompts.cased(s, self.lowercase)) for s in kept])
-                examples += [join([*self._asked(question), *target]) for question in asked]
+                head, beginning, later = self._head(passage), self._body(row)[0], self.later.get(row, {})
+                asked = self.backbone.encode([prompts.question(prompts.cased(s, self.lowercase)) for s, _ in kept])
+                for question, (_, source) in zip(asked, kept, strict=True):
+                    target = Piece(later[source], True) if source in later else beginning
+                    examples.append(join([*self._asked(question), *head, target]))
+        return examples
+
+    def predicate(self) -> list[Example]:
+        """From what the first sentence of a passage says its subject is to title and passage; see `predicate_of`."""
+        examples: list[Example] = []
+        for row, passage in enumerate(self.corpus):
+            said = prompts.predicate_of(next(iter(sentences(passage.text)), ""))
+            if said:
+                examples.append(join([*self._question(Query("", said)), *self._head(passage), self._body(row)[0]]))
         return examples
 
     def title(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
@@ -61,15 +78,12 @@ class Views:
 
     def passage(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
         """View b: from the query through title and passage to the answer."""
-        return [
-            join([*self._question(q), *self._head(self.corpus[row]), *self._body(row), *self._answer(q)])
-            for q, row in pairs
-        ]
+        return [join([*self._question(q), *self._head(self.corpus[row]), *self._written(q, row)]) for q, row in pairs]
 
     def content(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
         """View e: the title is given; the passage and the answer are written."""
         return [
-            join([*self._question(q), *_context(self._head(self.corpus[row])), *self._body(row), *self._answer(q)])
+            join([*self._question(q), *_context(self._head(self.corpus[row])), *self._written(q, row)])
             for q, row in pairs
         ]
 
@@ -83,6 +97,31 @@ class Views:
                 seen = _context([*self._head(self.corpus[candidate]), *self._body(candidate)])
                 examples.append(join([*question, *seen, *verdict]))
         return examples
+
+    def likelihood(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
+        """From title and passage to the query; see `selfretrieval.likelihood`."""
+        cue = Piece(self.backbone.encode([prompts.ASKED])[0], False)
+        asked = self.backbone.encode_after(prompts.ASKED, [prompts.answer_of(q.text) for q, _ in pairs])
+        return [
+            join(
+                [
+                    self._cue,
+                    *_context([*self._head(self.corpus[row]), *self._body(row)]),
+                    cue,
+                    Piece(question[: self.query_tokens], True),
+                ]
+            )
+            for (_, row), question in zip(pairs, asked, strict=True)
+        ]
+
+    def _written(self, query: Query, row: int) -> list[Piece]:
+        """Passage and answer; where another sentence than the first holds the answer, its beginning alone."""
+        later = self.later.get(row, {})
+        holding = [target for sentence, target in later.items() if _answers(query, sentence)]
+        opening = self.corpus[row].text.partition(next(iter(later), "\0"))[0]
+        if holding and not _answers(query, opening):
+            return [Piece(holding[0], True)]
+        return [*self._body(row), *self._answer(query)]
 
     def _head(self, passage: Passage) -> list[Piece]:
         """Title and the end of it as target, the rest of the boundary as context; nothing without titles."""
@@ -106,8 +145,11 @@ class Views:
         return self._asked(self.backbone.encode([prompts.question(query.text)])[0])
 
     def _asked(self, question: Sequence[int]) -> list[Piece]:
-        cue = prompts.TITLE if self.titles else prompts.PASSAGE
-        return [Piece(question[: self.query_tokens], False), Piece(self.backbone.encode([cue])[0], False)]
+        return [Piece(question[: self.query_tokens], False), self._cue]
+
+    @property
+    def _cue(self) -> Piece:
+        return Piece(self.backbone.encode([prompts.TITLE if self.titles else prompts.PASSAGE])[0], False)
 
     def _answer(self, query: Query) -> list[Piece]:
         return self._final(prompts.answer_of(query.answers[0]) if query.answers else prompts.ACCEPT)

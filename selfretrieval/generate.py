@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class Title:
     """A title written for the question in `row`; `slot` and `state` are where its passages start.
 
-    score: length-normalised log-probability of its tokens and its end. length: its tokens, boundary included.
+    score: length-normalised log-probability of its tokens and its end. logprob: their sum. length: its tokens,
+    boundary included.
     """
 
     row: int
     node: int
     score: float
+    logprob: float
     length: int
     slot: int
     state: torch.Tensor
@@ -39,8 +41,9 @@ class Candidate:
     """A passage written for the question in `row` under its title number `title`.
 
     items: corpus rows of all identical passages. slot: of its last token in the cache. read: its tokens up to there,
-    title included. score: length-normalised log-probability of the passage's own tokens (0 if the title alone
-    settles it).
+    title included; of a passage written from inside, those of the title alone. score: length-normalised
+    log-probability of the tokens that were written of it (0 if the title alone settles it). logprob: their sum.
+    entry: of the memory, the one that was written.
     """
 
     row: int
@@ -49,6 +52,8 @@ class Candidate:
     slot: int
     read: int
     score: float
+    logprob: float
+    entry: int
 
 
 def write_titles(lattice: Lattice, states: torch.Tensor, slots: Int64, memory: Memory, beam_size: int) -> list[Title]:
@@ -65,6 +70,7 @@ def write_titles(lattice: Lattice, states: torch.Tensor, slots: Int64, memory: M
             row,
             memory.trie.walk(memory.boundary, h.node),
             h.score,
+            h.logprob,
             len(h.tokens) + length,
             int(ends[i]),
             hidden[i],
@@ -75,24 +81,32 @@ def write_titles(lattice: Lattice, states: torch.Tensor, slots: Int64, memory: M
 
 def untitled(states: torch.Tensor, slots: Int64) -> list[Title]:
     """Return one empty title a question, for retrieval without titles (Table 4)."""
-    return [Title(row, 0, 0.0, 0, int(slot), states[row]) for row, slot in enumerate(slots)]
+    return [Title(row, 0, 0.0, 0.0, 0, int(slot), states[row]) for row, slot in enumerate(slots)]
 
 
 def write_passages(lattice: Lattice, titles: Sequence[Title], memory: Memory, beam_size: int) -> list[Candidate]:
-    """Return at most `beam_size` passages for each title, grouped by title."""
+    """Return at most `beam_size` ways to write passages under each title, grouped by title, one a passage."""
     starts = [Start(t.slot, t.state, t.node) for t in titles]
     found = search(lattice, starts, memory.trie, Rules(beam_size))
     numbers = _number_in_row([t.row for t in titles])
     return [
-        _candidate(title, number, h, memory)
+        candidate
         for title, number, hypotheses in zip(titles, numbers, found, strict=True)
-        for h in hypotheses
+        for candidate in _candidates(title, number, hypotheses, memory)
     ]
 
 
-def _candidate(title: Title, number: int, h: Hypothesis, memory: Memory) -> Candidate:
-    items = tuple(memory.trie.items_at(h.node).tolist())
-    return Candidate(title.row, number, items, h.slot, title.length + len(h.tokens) - len(h.unfed), h.score)
+def _candidates(title: Title, number: int, hypotheses: Sequence[Hypothesis], memory: Memory) -> list[Candidate]:
+    """Turn what was written under a title into passages; of several ways to one passage the best counts."""
+    found: dict[tuple[int, ...], Candidate] = {}
+    for h in hypotheses:
+        for rows, entry in memory.written_at(h.node):
+            slot, read = h.slot, title.length + len(h.tokens) - len(h.unfed)
+            if entry >= memory.passages:  # what was written is not how the passage begins
+                slot, read = title.slot, title.length
+            if rows not in found:
+                found[rows] = Candidate(title.row, number, rows, slot, read, h.score, h.logprob, entry)
+    return list(found.values())
 
 
 def _number_in_row(rows: Sequence[int]) -> list[int]:

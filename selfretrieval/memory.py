@@ -1,38 +1,60 @@
-"""The corpus as Self-Retrieval holds it: token sequences and the trie over them."""
+"""The corpus as Self-Retrieval holds it: token sequences and the trie over them.
+
+An entry is a way to write a passage. Every passage has one from its beginning, entry `i` for corpus row `i`; where any
+sentence may lead to its passage (an addition to the paper), every other memorised sentence has one too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from harness.datasets.chunking import sentences
 from harness.lm.backbone import Backbone
+from harness.lm.examples import memorable
 from harness.lm.ragged import Int32, Int64, Ragged
 from harness.lm.trie import TokenTrie, Upto
 from harness.types import Corpus
 from selfretrieval import prompts
 
+Floats = npt.NDArray[np.float64]
+
+LATER_TOKENS = 32
+"""Tokens kept of an entry that begins inside its passage: enough to tell sentences apart."""
 _CHUNK = 4096
+
+
+class Written(NamedTuple):
+    """A passage that was written: the rows of all identical ones, and the entry by which it was reached."""
+
+    rows: tuple[int, ...]
+    entry: int
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """One sequence a passage, `{title}\\n Related document content: {passage} <eos>`, and their trie.
+    """One sequence an entry, `{title}\\n Related document content: {passage} <eos>`, and their trie.
 
-    sequences: tokens of each corpus row. heads: (passages,) length of each title with the boundary behind it.
-    trie: cut where a passage is unique, never inside the head. stops: nodes where a title ends, ascending, that is
-    behind the first token of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's
-    score.
+    sequences: tokens of each entry; of the first ones, whole passages in the order of the corpus. rows: (entries,)
+    corpus row each leads to. heads: (entries,) length of each title with the boundary behind it. trie: cut where an
+    entry is unique, never inside the head. stops: nodes where a title ends, ascending, that is behind the first token
+    of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's score. prior:
+    (entries,) log-probability of each behind its title without a question; empty where nobody asked for it.
     """
 
     sequences: Ragged
+    rows: Int32
     heads: Int64
     trie: TokenTrie
     stops: Int32
     boundary: tuple[int, ...]
+    prior: Floats = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def build(
@@ -43,34 +65,76 @@ class Memory:
         titles: bool = True,
         lowercase: bool = True,
         passage_tokens: int = 512,
+        any_sentence: bool = False,
     ) -> Memory:
         """Tokenise a corpus; without `titles` a sequence is the passage alone, its head empty.
 
-        A passage is cut after `passage_tokens`; passages that differ only behind the cut count as identical.
+        A passage is cut after `passage_tokens`; passages that differ only behind the cut count as identical. With
+        `any_sentence` a passage may also be written from any later sentence of it that is memorised.
         """
         boundary = backbone.encode([prompts.PASSAGE])[0] if titles else []
-        parts: list[np.ndarray] = []
-        lengths: list[int] = []
+        whole: list[Int32] = []
+        later: list[Int32] = []
         heads: list[int] = []
+        owners: list[int] = []
         for rows in _chunks(corpus):
             bodies = backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(text) for _, text in rows])
             names = [prompts.title_of(*row, lowercase=lowercase) for row in rows]
             tops = _heads(names, backbone, boundary) if titles else [[] for _ in rows]
-            for head, body in zip(tops, bodies, strict=True):
-                parts.append(np.array([*head, *body[:passage_tokens], backbone.end], dtype=np.int32))
-                lengths.append(len(parts[-1]))
+            for head, body, (_, text) in zip(tops, bodies, rows, strict=True):
+                for tail in _tails(text, backbone) if any_sentence else ():
+                    later.append(np.array([*head, *tail, backbone.end], dtype=np.int32))
+                    owners.append(len(whole))
+                whole.append(np.array([*head, *body[:passage_tokens], backbone.end], dtype=np.int32))
                 heads.append(len(head))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        sequences, keep = Ragged(np.concatenate(parts), offsets), np.array(heads, dtype=np.int64)
+        owner = np.array([*range(len(whole)), *owners], dtype=np.int32)
+        keep = np.array(heads, dtype=np.int64)[owner]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in (*whole, *later)])]).astype(np.int64)
+        sequences = Ragged(np.concatenate([*whole, *later]), offsets)
         trie = TokenTrie.from_sequences(sequences, cut=True, keep=keep)
-        return cls(sequences, keep, trie, _stops(trie, sequences, keep, boundary), tuple(boundary[1:]))
+        return cls(sequences, owner, keep, trie, _stops(trie, sequences, keep, boundary), tuple(boundary[1:]))
+
+    @cached_property
+    def passages(self) -> int:
+        """Passages of the corpus; entries below this number are their beginnings."""
+        return int(self.rows.max()) + 1
+
+    @cached_property
+    def nodes(self) -> Int64:
+        """(entries,) node of the trie where each ends."""
+        node = np.zeros(len(self.rows), dtype=np.int64)
+        node[self.trie.items] = self.trie.ends
+        return node
+
+    @cached_property
+    def later_entries(self) -> Mapping[int, Sequence[int]]:
+        """Each row's entries that begin inside the passage, in the order of `later_sentences`."""
+        found: dict[int, list[int]] = {}
+        for entry in range(self.passages, len(self.rows)):
+            found.setdefault(int(self.rows[entry]), []).append(entry)
+        return found
+
+    def written_at(self, node: int) -> list[Written]:
+        """List the passages that are written at a node, identical ones together."""
+        entries = self.trie.items_at(node)
+        whole = entries[entries < self.passages].tolist()
+        found = [Written(tuple(whole), whole[0])] if whole else []
+        for entry in entries[entries >= self.passages].tolist():
+            twins = self.trie.items_at(int(self.nodes[self.rows[entry]]))
+            twins = twins[twins < self.passages]
+            if all(twins[0] not in written.rows for written in found):
+                found.append(Written(tuple(twins.tolist()), entry))
+        return found
 
     def cuts(self) -> Int64:
-        """(passages,) tokens of each passage that must be written, behind its head, until it is unique."""
-        node = np.zeros(len(self.sequences), dtype=np.int64)
-        node[self.trie.items] = self.trie.ends
-        depth: Int64 = self.trie.depth_of(node) - self.heads
+        """(entries,) tokens of each entry that must be written, behind its head, until it is unique."""
+        depth: Int64 = self.trie.depth_of(self.nodes) - self.heads
         return depth
+
+    def target(self, entry: int, cut: int) -> list[int]:
+        """Return the tokens of an entry that must be written behind its head."""
+        tokens: list[int] = self.sequences[entry][self.heads[entry] :][:cut].tolist()
+        return tokens
 
     @cached_property
     def titles(self) -> Upto:
@@ -80,11 +144,12 @@ class Memory:
     @property
     def nbytes(self) -> int:
         """Bytes of the trie and of the passages it stands for."""
-        return self.trie.nbytes + self.stops.nbytes + self.sequences.values.nbytes + self.sequences.offsets.nbytes
+        arrays = (self.stops, self.rows, self.prior, self.sequences.values, self.sequences.offsets)
+        return self.trie.nbytes + sum(array.nbytes for array in arrays)
 
-    def vocabulary(self, backbone: Backbone, answers: Iterable[str] = ()) -> np.ndarray:
-        """List the tokens the model may have to write: the corpus, the fixed strings and the `answers`."""
-        spoken = [prompts.REJECT, prompts.ACCEPT, *(prompts.answer_of(answer) for answer in answers)]
+    def vocabulary(self, backbone: Backbone, said: Iterable[str] = ()) -> np.ndarray:
+        """List the tokens the model may have to write: the corpus, the fixed strings and what else is `said`."""
+        spoken = [prompts.REJECT, prompts.ACCEPT, *(prompts.answer_of(text) for text in said)]
         ids = [*backbone.encode(prompts.all_strings()), *backbone.encode_after(prompts.ANSWER, spoken)]
         more = [token for text in ids for token in text]
         return np.unique(np.concatenate([self.sequences.values, np.array([*more, backbone.end], dtype=np.int32)]))
@@ -94,6 +159,8 @@ class Memory:
         self.trie.save(folder)
         np.save(folder / "sequences.npy", self.sequences.values)
         np.save(folder / "offsets.npy", self.sequences.offsets)
+        np.save(folder / "rows.npy", self.rows)
+        np.save(folder / "prior.npy", self.prior)
         np.save(folder / "heads.npy", self.heads)
         np.save(folder / "stops.npy", self.stops)
         np.save(folder / "boundary.npy", np.array(self.boundary, dtype=np.int32))
@@ -104,9 +171,22 @@ class Memory:
         sequences = Ragged(
             np.load(folder / "sequences.npy", mmap_mode="r"), np.load(folder / "offsets.npy", mmap_mode="r")
         )
-        heads, stops = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("heads", "stops"))
+        rows, heads, stops = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "heads", "stops"))
         boundary = tuple(np.load(folder / "boundary.npy").tolist())
-        return cls(sequences, heads, TokenTrie.open(folder), stops, boundary)
+        return cls(sequences, rows, heads, TokenTrie.open(folder), stops, boundary, np.load(folder / "prior.npy"))
+
+
+def later_sentences(text: str) -> list[tuple[str, str]]:
+    """List the sentences of a passage behind its first that are memorised, each with the text from there on."""
+    every = sentences(text)
+    kept = set(memorable(text))
+    return [(s, " ".join(every[i:])) for i, s in enumerate(every) if i and s in kept]
+
+
+def _tails(text: str, backbone: Backbone) -> list[list[int]]:
+    """Return the first tokens of each later sentence and what follows it."""
+    starts = [" ".join(tail.split()[:LATER_TOKENS]) for _, tail in later_sentences(text)]
+    return [t[:LATER_TOKENS] for t in backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(s) for s in starts])]
 
 
 def _chunks(corpus: Corpus) -> Iterable[list[tuple[str, str]]]:

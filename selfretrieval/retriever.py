@@ -3,103 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from harness.datasets.sampling import sample
 from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
-from harness.lm.backbone import EMBEDDED, Backbone, load
+from harness.lm.backbone import Backbone, load
+from harness.lm.dev import dev_search
 from harness.lm.examples import Example, spend_shares, supervised_pairs
-from harness.lm.lattice import require_lattice
+from harness.lm.lattice import Lattice, require_lattice
 from harness.lm.session import told
-from harness.lm.training import TrainingSettings, TrainingSummary
+from harness.lm.training import TrainingSummary
 from harness.lm.training import train as train_backbone
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, System
-from harness.types import Corpus, Hit, Split
+from harness.types import Answer, Corpus, Hit, Split
 from harness.validation import validated
-from selfretrieval import prompts, score
+from selfretrieval import prompts
+from selfretrieval.answer import sources, write_answers
 from selfretrieval.assess import Assessment, assess
+from selfretrieval.evidence import Question, fit
 from selfretrieval.examples import Views, draw_negatives
-from selfretrieval.generate import Candidate, Title, untitled, write_passages, write_titles
-from selfretrieval.memory import Memory
+from selfretrieval.generate import untitled, write_passages, write_titles
+from selfretrieval.judge import Judged, Verdict, combine, likeliest
+from selfretrieval.likelihood import Reader
+from selfretrieval.memory import Memory, later_sentences
+from selfretrieval.prior import priors
+from selfretrieval.settings import SelfRetrievalSettings
 
-_VERSION = 2
+_VERSION = 3
 _STATE = "self_retrieval.json"
-
-
-class Shares(BaseModel):
-    """Share of the training tokens each view gets; the sum need not be 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    memorise: float = Field(0.55, ge=0)
-    """Stage 1: every sentence leads to its title and passage."""
-    recall: float = Field(0.10, ge=0)
-    """Stage 2: memorisation again, mixed with the views below, so that it is not forgotten."""
-    title: float = Field(0.10, ge=0)
-    passage: float = Field(0.10, ge=0)
-    content: float = Field(0.05, ge=0)
-    assess: float = Field(0.10, ge=0)
-
-
-class SelfRetrievalSettings(BaseModel):
-    """Settings of Self-Retrieval; the three switches are the ablation of the paper's Table 4."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: str = EMBEDDED
-    indexing: bool = True
-    """Memorise the corpus; False leaves only the supervised views."""
-    titles: bool = True
-    """Write a title before the passage; False writes passages directly."""
-    assessment: bool = True
-    """Judge passages by self-assessment; False ranks titles alone, and by generation probability under a title."""
-    title_beams: int = Field(5, ge=1)
-    passage_beams: int = Field(10, ge=1)
-    tau: float = Field(score.TAU, gt=0)
-    delta: float = Field(score.DELTA, gt=0)
-    softmax_per_title: bool = False
-    """Take the passage softmax title by title, as the released scripts do."""
-    assessment_score: Literal["mean", "first"] = "mean"
-    """mean: exp of the mean token log-probability of the refusal (the paper). first: its first token alone."""
-    negatives: int = Field(2, ge=0)
-    """Negative passages for each supervised pair; the paper takes up to 5."""
-    prefix: Literal["ten words", "until unique"] = "ten words"
-    """What of a passage is learned by heart: its first ten words (the paper), or as many tokens as tell it from the
-    others of its title (an addition: search needs no more, and the tokens buy more sentences)."""
-    curriculum: Literal["staged", "mixed"] = "staged"
-    """staged: all of stage 1, then stage 2 (the paper). mixed: all views in one random order (an addition)."""
-    lowercase: bool = True
-    """Lower-case titles and memorised sentences (the paper). False keeps their case: what a small backbone knows of
-    "John Steinbeck" it does not know of "john steinbeck"."""
-    masked_sentences: bool = False
-    """Also memorise each sentence without the words of its title, which else can be copied (an addition)."""
-    shares: Shares = Shares()
-    training: TrainingSettings = TrainingSettings()
-    trim_vocabulary: bool = True
-    """Restrict the head to the tokens of the corpus and the prompts; probabilities are renormalised over these."""
-    dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
-    """Number type of the weights when searching and on disk."""
-    query_batch: int = Field(8, ge=1)
-    """Questions searched together."""
-    query_tokens: int = Field(512, ge=8)
-    """A longer question is cut after so many tokens."""
-    passage_tokens: int = Field(512, ge=16)
-    """A longer passage is cut after so many tokens."""
-
-
-class Judged(NamedTuple):
-    """One candidate and how its score came about: score = title_score * passage_score."""
-
-    candidate: Candidate
-    assessment: Assessment | None
-    title_score: float
-    passage_score: float
 
 
 class _Parts(NamedTuple):
@@ -118,36 +55,83 @@ class SelfRetriever:
         self.seed = seed
         self._parts: _Parts | None = None
         self._summary: TrainingSummary | None = None
+        self._training_folder: Path | None = None
+        self._readers: tuple[_Parts, Reader] | None = None
         self._counters: dict[str, float] = {}
 
     def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
-        """Memorise `corpus` and learn from `train`; `dev` is not used."""
+        """Memorise `corpus` and learn from `train`; `dev` chooses weights of both kinds where settings ask for it."""
         progress.phase("load backbone")
         settings = self.settings
         backbone = load(settings.backbone)
         progress.phase("tokenise and build the trie")
+        backbone, memory, examples = self.lessons(backbone, corpus, train)
+        parts = _Parts(backbone, memory, corpus)
+        self._summary = train_backbone(
+            backbone,
+            examples,
+            settings.training,
+            seed=self.seed,
+            progress=progress,
+            checkpoints=self._training_folder,
+            evaluate=dev_search(settings.training, dev, lambda: self._in_training(parts)),
+        )
+        backbone = backbone.astype(settings.dtype)
+        if settings.prior:
+            memory = replace(memory, prior=priors(backbone, memory, progress))
+        self._parts = _Parts(backbone, memory, corpus)
+        if settings.ranking == "log-linear":
+            self._calibrate(sample(dev, settings.calibration_queries), progress)
+
+    def keep_training_in(self, folder: Path) -> None:
+        """Let `index` keep in `folder` what an interrupted training goes on from; see `harness.retriever.Resumable`."""
+        self._training_folder = folder
+
+    def lessons(self, backbone: Backbone, corpus: Corpus, train: Split) -> tuple[Backbone, Memory, list[Example]]:
+        """Return the backbone with its vocabulary, what it searches in, and what it is trained on, in order."""
+        settings = self.settings
         memory = Memory.build(
             corpus,
             backbone,
             titles=settings.titles,
             lowercase=settings.lowercase,
             passage_tokens=settings.passage_tokens,
+            any_sentence=settings.reach == "any sentence",
         )
-        answers = [answer for query in train.queries for answer in query.answers]
-        backbone = backbone.restricted(memory.vocabulary(backbone, answers) if settings.trim_vocabulary else None)
-        prefixes = memory.cuts().tolist() if settings.prefix == "until unique" else None
+        said = [answer for query in train.queries for answer in query.answers]
+        said += [query.text for query in train.queries] if settings.likelihood else []
+        backbone = backbone.restricted(memory.vocabulary(backbone, said) if settings.trim_vocabulary else None)
         views = Views(
             backbone,
             corpus,
             settings.titles,
-            prefixes,
+            memory.cuts().tolist() if settings.prefix == "until unique" else None,
+            _later_targets(memory, corpus),
             settings.lowercase,
             settings.query_tokens,
             settings.passage_tokens,
         )
-        examples = self._examples(views, train)
-        self._summary = train_backbone(backbone, examples, settings.training, seed=self.seed, progress=progress)
-        self._parts = _Parts(backbone.astype(settings.dtype), memory, corpus)
+        return backbone, memory, self._examples(views, train)
+
+    def _in_training(self, parts: _Parts) -> SelfRetriever:
+        """Return a system that searches with the weights as they are in the middle of the training."""
+        plain = {} if self.settings.dev_assessment else {"assessment": False, "likelihood": False, "ranking": "paper"}
+        other = SelfRetriever(self.settings.model_copy(update=plain), self.seed)
+        other._parts = parts._replace(backbone=parts.backbone.restricted(parts.backbone.vocabulary))
+        return other
+
+    def _calibrate(self, dev: Split, progress: Progress) -> None:
+        """Fit the weights of the evidence on dev queries, as far as there are any."""
+        progress.phase("calibrate", len(dev), "queries")
+        questions, rows = [], self._ready().corpus.row_of
+        for query in dev.queries:
+            judged = [j for j in self.explain([query.text])[0] if j.judged]
+            gold = {rows[docid] for docid, grade in dev.qrels.get(query.qid, {}).items() if grade >= 1}
+            questions.append(
+                Question([j.evidence for j in judged], [bool(gold & {*j.candidate.items}) for j in judged])
+            )
+            progress.advance()
+        self.settings = self.settings.model_copy(update={"weights": fit(questions, self.settings.weights)})
 
     def _examples(self, views: Views, split: Split) -> list[Example]:
         """Spend the token budget on the views, in the order the curriculum asks for."""
@@ -159,11 +143,14 @@ class SelfRetriever:
         }
         pools: dict[str, list[Example]] = {
             "memorise": views.memorise(masked=settings.masked_sentences) if settings.indexing else [],
+            "predicate": views.predicate() if settings.indexing else [],
             "title": views.title(pairs) if settings.titles else [],
             "passage": views.passage(pairs),
             "content": views.content(pairs) if settings.titles else [],
         }
         pools["recall"] = pools["memorise"]
+        if settings.likelihood:
+            pools["likelihood"] = views.likelihood(pairs)
         if settings.assessment:
             pools["assess"] = views.assess(
                 pairs, draw_negatives(pairs, views.corpus, relevant, settings.negatives, rng)
@@ -184,23 +171,41 @@ class SelfRetriever:
 
     def explain(self, queries: Sequence[str]) -> list[list[Judged]]:
         """Return every candidate of each query with all parts of its score, in no particular order."""
+        found: list[list[Judged]] = [[] for _ in queries]
+        for batch, _, judged in self._batches(queries):
+            for index, mine in zip(batch, judged, strict=True):
+                found[index] = mine
+        return found
+
+    def answer(self, queries: Sequence[str]) -> list[Answer]:
+        """Go on behind the best passage of each query into an answer; see `selfretrieval.answer`."""
+        settings, (_, memory, corpus) = self.settings, self._ready()
+        answers = [Answer("", None, 0.0)] * len(queries)
+        for batch, lattice, judged in self._batches(queries):
+            best = [
+                sources(ranked(self._hits(j, corpus)), j, corpus.row_of, settings.answer_candidates) for j in judged
+            ]
+            for index, one in zip(batch, write_answers(lattice, best, memory, settings.answer_tokens), strict=True):
+                answers[index] = one
+        return answers
+
+    def _batches(self, queries: Sequence[str]) -> Iterator[tuple[list[int], Lattice, list[list[Judged]]]]:
+        """Yield batches of queries by their positions, each with the candidates and the cache they stand in."""
         backbone = self._ready().backbone
         self._counters = {"queries": len(queries), "model_calls": 0, "invalid_docids": 0, "dead_beams": 0}
         asked = backbone.encode([prompts.question(q) for q in queries])
         cue = backbone.encode([prompts.TITLE if self.settings.titles else prompts.PASSAGE])[0]
         order = sorted(range(len(queries)), key=lambda i: len(asked[i]))
-        answers: list[list[Judged]] = [[] for _ in queries]
         for first in range(0, len(order), self.settings.query_batch):
             batch = order[first : first + self.settings.query_batch]
             inputs = [[*asked[i][: self.settings.query_tokens], *cue] for i in batch]
-            for index, judged in zip(batch, self._answer(inputs), strict=True):
-                answers[index] = judged
-        return answers
+            lattice = require_lattice(backbone)
+            yield batch, lattice, self._judge(lattice, inputs, [queries[i] for i in batch])
+            lattice.work.count_into(self._counters)
 
-    def _answer(self, inputs: Sequence[Sequence[int]]) -> list[list[Judged]]:
+    def _judge(self, lattice: Lattice, inputs: Sequence[Sequence[int]], queries: Sequence[str]) -> list[list[Judged]]:
         """Run one batch of prompts through all stages; every stage goes on from the cache of the one before."""
         settings, (backbone, memory, _) = self.settings, self._ready()
-        lattice = require_lattice(backbone)
         states, slots = lattice.prefill(inputs)
         titles = (
             write_titles(lattice, states, slots, memory, settings.title_beams)
@@ -208,34 +213,22 @@ class SelfRetriever:
             else untitled(states, slots)
         )
         candidates = write_passages(lattice, titles, memory, settings.passage_beams)
-        verdicts: list[Assessment | None] = [None] * len(candidates)
+        chosen = likeliest(titles, candidates, settings.judged)
+        judged = set(chosen)
+        verdicts: dict[int, Assessment] = {}
+        asked: dict[int, float] = {}
         if settings.assessment:
-            verdicts[:] = assess(lattice, candidates, memory)
-        lattice.work.count_into(self._counters)
+            verdicts = dict(zip(chosen, assess(lattice, [candidates[i] for i in chosen], memory), strict=True))
+        if settings.likelihood:
+            found = self._reader().likelihoods([candidates[i] for i in chosen], queries, lattice.work)
+            asked = dict(zip(chosen, found, strict=True))
         self._counters["invalid_docids"] += sum(not c.items for c in candidates)
+        mine: list[list[Verdict]] = [[] for _ in inputs]
+        for i, c in enumerate(candidates):
+            mine[c.row].append(Verdict(c, i in judged, verdicts.get(i), asked.get(i, 0.0)))
         return [
-            self._judge(
-                [t for t in titles if t.row == row],
-                [(c, v) for c, v in zip(candidates, verdicts, strict=True) if c.row == row],
-            )
-            for row in range(len(inputs))
-        ]
-
-    def _judge(
-        self, titles: Sequence[Title], candidates: Sequence[tuple[Candidate, Assessment | None]]
-    ) -> list[Judged]:
-        """Combine the scores of one question: S = S_T * S_P."""
-        settings = self.settings
-        title_scores = score.title_scores([t.score for t in titles], settings.tau)
-        under = [c.title for c, _ in candidates]
-        if settings.assessment:
-            accepted = [1 - getattr(v, _PROBABILITY[settings.assessment_score]) for _, v in candidates]
-            passage_scores = score.passage_scores(accepted, under, settings.delta, per_title=settings.softmax_per_title)
-        else:
-            passage_scores = score.generation_scores([c.score for c, _ in candidates], under)
-        return [
-            Judged(c, v, float(title_scores[c.title]), float(s))
-            for (c, v), s in zip(candidates, passage_scores, strict=True)
+            combine(settings, [t for t in titles if t.row == row], verdicts_of, memory.prior)
+            for row, verdicts_of in enumerate(mine)
         ]
 
     def _hits(self, judged: Sequence[Judged], corpus: Corpus) -> list[Hit]:
@@ -243,7 +236,7 @@ class SelfRetriever:
         best: dict[int, float] = {}
         for j in judged:
             for row in j.candidate.items:
-                best[row] = max(best.get(row, 0.0), j.title_score * j.passage_score)
+                best[row] = max(best.get(row, j.score), j.score)
         return [Hit(p.docid, value, p.title, p.text) for row, value in best.items() for p in [corpus[row]]]
 
     def with_beam_size(self, beam_size: int) -> SelfRetriever:
@@ -266,6 +259,12 @@ class SelfRetriever:
         table = {**self.settings.model_dump(mode="json"), **changes}
         other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_settings"), self.seed)
         other._parts, other._summary = self._parts, self._summary
+        return other
+
+    def with_memory(self, memory: Memory) -> SelfRetriever:
+        """Return the same trained system over another memory of the same corpus."""
+        other = self.with_settings()
+        other._parts = self._ready()._replace(memory=memory)
         return other
 
     def counters(self) -> Mapping[str, float]:
@@ -313,13 +312,30 @@ class SelfRetriever:
         """Return the backbone, the memory and the corpus; DataError before there are any."""
         return self._ready()
 
+    def _reader(self) -> Reader:
+        """Return what judges by likelihood; it keeps what it read as long as backbone and memory stay."""
+        parts = self._ready()
+        if self._readers is None or self._readers[0] is not parts:
+            room_bytes = int(self.settings.passage_cache_gb * 2**30)
+            self._readers = parts, Reader(parts.backbone, parts.memory, room_bytes)
+        return self._readers[1]
+
     def _ready(self) -> _Parts:
         if self._parts is None:
             raise DataError("an indexed or loaded retriever", "an empty one", "call index or load first")
         return self._parts
 
 
-_PROBABILITY = {"mean": "p_reject", "first": "first_reject"}
+def _later_targets(memory: Memory, corpus: Corpus) -> dict[int, dict[str, list[int]]]:
+    """For each row the sentences that may lead to it, besides its beginning, with what must be written of each."""
+    cuts = memory.cuts()
+    return {
+        row: {
+            sentence: memory.target(entry, int(cuts[entry]))
+            for (sentence, _), entry in zip(later_sentences(corpus[row].text), entries, strict=True)
+        }
+        for row, entries in memory.later_entries.items()
+    }
 
 
 SELF_RETRIEVAL = System(

@@ -5,6 +5,7 @@ The model sees one sequence without padding; here it is laid on a grid of one li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,22 @@ class Store:
                 new[:, :, : columns.shape[1]] = old[rows[:, None], :, columns].transpose(1, 2)
                 made.append(new)
             self.layers[number] = (made[0], made[1])
+
+    def stack(self, others: Sequence[tuple[Store, int]]) -> None:
+        """Fill the rows, one store's below the other's, from the first columns of each, which are given beside it."""
+        for number, pair in others[0][0].layers.items():
+            made = tuple(old.new_zeros(self.rows, old.shape[1], self.columns, old.shape[3]) for old in pair)
+            first = 0
+            for store, columns in others:
+                for new, old in zip(made, store.layers[number], strict=True):
+                    new[first : first + store.rows, :, :columns] = old[:, :, :columns]
+                first += store.rows
+            self.layers[number] = (made[0], made[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(part.numel() * part.element_size() for pair in self.layers.values() for part in pair)
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,30 @@ class Lattice:
         other._store.copy_from(self._store, self.on_device(self._row[slots]), self.on_device(order))
         return other, np.arange(len(slots))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Lattice]) -> tuple[Lattice, Int64]:
+        """Return a lattice with the prompts of several of the same backbone, and the slots behind them, in order.
+
+        Their keys and values are copied; what was fed behind the prompts is left out.
+        """
+        other = cls(parts[0].backbone)
+        other._begin(np.concatenate([part._prompt for part in parts]))
+        other._store.stack([(part._store, int(part._prompt.max())) for part in parts])
+        return other, np.arange(len(other._prompt))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values."""
+        return self._store.nbytes
+
+    def trimmed(self) -> Lattice:
+        """Return the prompts alone, without room for what might be fed behind them."""
+        other = Lattice(self.backbone)
+        other._begin(self._prompt)
+        other._store.resize(len(self._prompt), int(self._prompt.max()))
+        other._store.stack([(self._store, int(self._prompt.max()))])
+        return other
+
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Map (n, hidden) states to (n, columns) float32 logits."""
         return self.backbone.logits(states)

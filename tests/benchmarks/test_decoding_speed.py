@@ -22,7 +22,8 @@ from harness.lm.ragged import Ragged
 from harness.types import Corpus, Passage, Split
 from selfretrieval.bench import agreement
 from selfretrieval.released import Released
-from selfretrieval.retriever import SelfRetrievalSettings, SelfRetriever
+from selfretrieval.retriever import SelfRetriever
+from selfretrieval.settings import SelfRetrievalSettings
 from tests.lm_models import tiny_folder, tiny_llama
 
 END, BEAMS, HEIGHT = 1, 5, 6

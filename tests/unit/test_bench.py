@@ -140,7 +140,8 @@ def test_the_released_way_finds_and_judges_the_same(tmp_path: Path) -> None:
 
 def test_a_wrong_judgement_is_noticed(tmp_path: Path) -> None:
     from harness.types import Split
-    from selfretrieval.retriever import SelfRetrievalSettings, SelfRetriever
+    from selfretrieval.retriever import SelfRetriever
+    from selfretrieval.settings import SelfRetrievalSettings
 
     settings = {"backbone": tiny_folder(tmp_path), "training": {"tokens": 0}, "trim_vocabulary": False}
     retriever = SelfRetriever(

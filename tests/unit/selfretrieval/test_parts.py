@@ -141,3 +141,24 @@ def test_saved_memory_is_the_same(backbone: Backbone, tmp_path: Path) -> None:
     assert back.stops.tolist() == memory.stops.tolist()
     assert back.boundary == memory.boundary
     assert back.sequences.values.tolist() == memory.sequences.values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        ("Bern is the seat of government.", "seat of government"),
+        (
+            "Otters are carnivorous mammals in the subfamily Lutrinae; they swim.",
+            "carnivorous mammals in the subfamily Lutrinae",
+        ),
+        ("Rome was a city that grew.", ""),
+        ("Nobody came.", ""),
+    ],
+)
+def test_predicates_say_what_the_subject_is(sentence: str, said: str) -> None:
+    assert prompts.predicate_of(sentence) == said
+
+
+def test_predicates_lead_to_title_and_passage(backbone: Backbone) -> None:
+    told = [shown(backbone, e) for e in Views(backbone, CORPUS).predicate()]
+    assert told[-1].startswith("Question: seat of government\n\n Related document title:*")

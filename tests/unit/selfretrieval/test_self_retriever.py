@@ -16,7 +16,8 @@ from harness.lm.backbone import Backbone
 from harness.retriever import Beamed
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts, score
-from selfretrieval.retriever import Judged, SelfRetrievalSettings
+from selfretrieval.judge import Judged
+from selfretrieval.settings import SelfRetrievalSettings
 from tests.lm_models import logprobs_after, tiny_folder
 
 CORPUS = Corpus.from_passages(

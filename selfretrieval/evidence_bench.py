@@ -1,0 +1,190 @@
+"""What each kind of evidence is worth: the candidates of dev queries, ranked by one and by several of them.
+
+Nothing is trained; one trained model writes candidates and judges them as its settings say. Weights are fitted on the
+other queries of five folds, so that no query is ranked by what was fitted on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple, TypedDict
+
+from harness import finished
+from harness.datasets import stored
+from harness.datasets.sampling import sample
+from harness.errors import ConfigError, DataError
+from harness.progress import SILENT, Progress
+from harness.records import Cell
+from harness.store import RunFolder
+from harness.types import Dataset
+from selfretrieval.evidence import Evidence, Question, Weights, fit
+from selfretrieval.judge import Judged
+from selfretrieval.prior import priors
+from selfretrieval.retriever import SelfRetriever
+
+FOLDS = 5
+_NONE = dict.fromkeys(Evidence._fields, 0.0)
+
+
+class Row(TypedDict):
+    """One way to rank: hits_1, hits_5 and rr_5 of passages are means over `queries`; weights where they were fitted."""
+
+    dataset: str
+    ranking: str
+    hits_1: float
+    hits_5: float
+    rr_5: float
+    queries: int
+    weights: Mapping[str, float]
+
+
+class _Asked(NamedTuple):
+    """The candidates of a query, and which of them are relevant. Those that were not judged rank below the others."""
+
+    judged: Sequence[Judged]
+    relevant: Sequence[bool]
+
+    def question(self, kinds: Sequence[str]) -> Question:
+        """Return the evidence with all but some kinds set to nothing."""
+        hidden = {name: 0.0 for name in Evidence._fields if name not in kinds}
+        told = [(j.evidence._replace(**hidden), good) for j, good in zip(*self, strict=True) if j.judged]
+        return Question([evidence for evidence, _ in told], [good for _, good in told])
+
+    def rank(self, score: Callable[[Judged], float]) -> int:
+        """Return the place of the first relevant candidate, from 1; 0 where there is none."""
+        order = sorted(range(len(self.judged)), key=lambda i: (not self.judged[i].judged, -score(self.judged[i])))
+        return next((place for place, i in enumerate(order, 1) if self.relevant[i]), 0)
+
+
+def measure(
+    folder: Path, *, systems: Sequence[str] | None, dataset: str | None, limit: int, progress: Progress = SILENT
+) -> list[Row]:
+    """Rank the candidates of at most `limit` dev queries in every way.
+
+    Args:
+        folder: a run with a Self-Retrieval system that is done.
+        systems: its label, or None for the first.
+        dataset: None for all of the run.
+        limit: dev queries, chosen by hash.
+        progress: told about each dataset.
+
+    Raises:
+        ConfigError: no system that is asked for is of this kind, or fewer queries than a fit needs.
+        DataError: a dataset without dev queries.
+        UnknownNameError, RunFolderError: the run has no such system or dataset, or is not done.
+    """
+    if limit < FOLDS * 2:
+        raise ConfigError(f"at least {FOLDS * 2} queries", str(limit), "raise --limit")
+    run = RunFolder(folder)
+    cells = [c for c in finished.pick(run, systems, dataset) if not finished.problem(run, c)]
+    chosen: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.family == "self-retrieval":
+            chosen.setdefault(cell.dataset, cell)
+    if not chosen:
+        raise ConfigError(
+            "a Self-Retrieval system that is done", f"none in {folder}", "name another run, system or dataset"
+        )
+    return [row for cell in chosen.values() for row in _rows(run, cell, limit, progress)]
+
+
+def _rows(run: RunFolder, cell: Cell, limit: int, progress: Progress) -> list[Row]:
+    dataset = stored.open_folder(run.data_folder(cell.dataset))
+    if not len(dataset.dev):
+        raise DataError(f"dev queries in {cell.dataset}", "none", "choose another dataset with --dataset")
+    with finished.threads(finished.spec(run, cell)["threads"]):
+        progress.phase(f"{cell.dataset}: load {cell.system}")
+        retriever = finished.load(run, cell)
+        if not isinstance(retriever, SelfRetriever):
+            raise ConfigError("a Self-Retrieval system", cell.system, "name another with --systems")
+        asked = _ask(retriever, dataset, limit, progress)
+    return compare(asked, cell.dataset)
+
+
+def _ask(retriever: SelfRetriever, dataset: Dataset, limit: int, progress: Progress) -> list[_Asked]:
+    """Let the model write and judge as its settings say, and compare with what it would write unasked."""
+    backbone, memory, corpus = retriever.parts
+    if not len(memory.prior):
+        memory = replace(memory, prior=priors(backbone, memory, progress))
+    prepared = retriever.with_settings(ranking="paper").with_memory(memory)
+    dev = sample(dataset.dev, limit)
+    progress.phase(f"{dataset.name}: judge", len(dev), "queries")
+    asked = []
+    for query in dev.queries:
+        judged = prepared.explain([query.text])[0]
+        gold = {corpus.row_of[d] for d, grade in dev.qrels.get(query.qid, {}).items() if grade >= 1}
+        asked.append(_Asked(judged, [not gold.isdisjoint(j.candidate.items) for j in judged]))
+        progress.advance()
+    return asked
+
+
+def compare(asked: Sequence[_Asked], dataset: str) -> list[Row]:
+    """Rank the candidates in every way; see `Row`."""
+    plain: dict[str, Callable[[Judged], float]] = {
+        "the paper's S = S_T * S_P": lambda j: j.title_score * j.passage_score,
+        "S_T alone": lambda j: j.title_score,
+        "written: P(title) P(passage)": _by(title=1.0, passage=1.0),
+        "written, against P(passage) unasked": _by(title=1.0, passage=1.0, prior=-1.0),
+        "likelihood of the question": _by(likelihood=1.0),
+        "acceptance": _by(acceptance=1.0),
+    }
+    rows = [_row(dataset, name, [a.rank(score) for a in asked]) for name, score in plain.items()]
+    written = ("title", "title_mean", "passage", "prior")
+    for name, kinds in (
+        ("fitted: what was written", written),
+        ("fitted: written and acceptance", (*written, "acceptance")),
+        ("fitted: written and likelihood", (*written, "likelihood")),
+        ("fitted: all", Evidence._fields),
+    ):
+        rows.append(_row(dataset, name, _folded(asked, kinds), _fitted(asked, kinds).model_dump()))
+    found = [1 if any(a.relevant) else 0 for a in asked]
+    rows.append(_row(dataset, "bound: the relevant passage is among the candidates", found))
+    return rows
+
+
+def _by(**weights: float) -> Callable[[Judged], float]:
+    chosen = Weights(**{**_NONE, **weights})
+    return lambda j: j.evidence.score(chosen)
+
+
+def _fitted(asked: Sequence[_Asked], kinds: Sequence[str]) -> Weights:
+    return fit([a.question(kinds) for a in asked], Weights(**_NONE))
+
+
+def _folded(asked: Sequence[_Asked], kinds: Sequence[str]) -> list[int]:
+    """Rank each query by weights fitted on the queries of the other folds."""
+    ranks = [0] * len(asked)
+    for fold in range(FOLDS):
+        weights = _fitted([a for i, a in enumerate(asked) if i % FOLDS != fold], kinds)
+        for i in range(fold, len(asked), FOLDS):
+            ranks[i] = asked[i].rank(lambda j, weights=weights: j.evidence.score(weights))  # type: ignore[misc]
+    return ranks
+
+
+def _row(dataset: str, ranking: str, ranks: Sequence[int], weights: Mapping[str, float] | None = None) -> Row:
+    return Row(
+        dataset=dataset,
+        ranking=ranking,
+        hits_1=fmean(rank == 1 for rank in ranks),
+        hits_5=fmean(1 <= rank <= 5 for rank in ranks),
+        rr_5=fmean(1 / rank if 1 <= rank <= 5 else 0.0 for rank in ranks),
+        queries=len(ranks),
+        weights=weights or {},
+    )
+
+
+def table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return heads and rows as `harness.bench.output.publish` prints them."""
+    heads = ("dataset", "candidates ranked by", "Hits@1", "Hits@5", "RR@5", "queries")
+    return heads, [
+        [
+            row["dataset"],
+            row["ranking"],
+            *(f"{value:.3f}" for value in (row["hits_1"], row["hits_5"], row["rr_5"])),
+            str(row["queries"]),
+        ]
+        for row in rows
+    ]

@@ -1,0 +1,101 @@
+"""Settings of Self-Retrieval: every default is the paper's way, except where a small backbone forbids it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.lm.backbone import EMBEDDED
+from harness.lm.training import TrainingSettings
+from selfretrieval import score
+from selfretrieval.evidence import Weights
+
+
+class Shares(BaseModel):
+    """Share of the training tokens each view gets; the sum need not be 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memorise: float = Field(0.55, ge=0)
+    """Stage 1: every sentence leads to its title and passage."""
+    recall: float = Field(0.10, ge=0)
+    """Stage 2: memorisation again, mixed with the views below, so that it is not forgotten."""
+    predicate: float = Field(0.0, ge=0)
+    """An addition: from what a first sentence says its subject is ("English mathematician") to title and passage."""
+    title: float = Field(0.10, ge=0)
+    passage: float = Field(0.10, ge=0)
+    content: float = Field(0.05, ge=0)
+    assess: float = Field(0.10, ge=0)
+    likelihood: float = Field(0.0, ge=0)
+    """An addition: from title and passage to the question, which `likelihood` asks for."""
+
+
+class SelfRetrievalSettings(BaseModel):
+    """Settings of Self-Retrieval; the three switches are the ablation of the paper's Table 4."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = EMBEDDED
+    indexing: bool = True
+    """Memorise the corpus; False leaves only the supervised views."""
+    titles: bool = True
+    """Write a title before the passage; False writes passages directly."""
+    assessment: bool = True
+    """Judge passages by self-assessment; False ranks titles alone, and by generation probability under a title."""
+    title_beams: int = Field(5, ge=1)
+    passage_beams: int = Field(10, ge=1)
+    tau: float = Field(score.TAU, gt=0)
+    delta: float = Field(score.DELTA, gt=0)
+    softmax_per_title: bool = False
+    """Take the passage softmax title by title, as the released scripts do."""
+    assessment_score: Literal["mean", "first"] = "mean"
+    """mean: exp of the mean token log-probability of the refusal (the paper). first: its first token alone."""
+    negatives: int = Field(2, ge=0)
+    """Negative passages for each supervised pair; the paper takes up to 5."""
+    prefix: Literal["ten words", "until unique"] = "ten words"
+    """What of a passage is learned by heart: its first ten words (the paper), or as many tokens as tell it from the
+    others of its title (an addition: search needs no more, and the tokens buy more sentences)."""
+    reach: Literal["beginning", "any sentence"] = "beginning"
+    """How a passage may be written: from its beginning (the paper), or from any sentence of it that is memorised (an
+    addition: the question may call up the sentence that answers it)."""
+    prior: bool = False
+    """Compute the probability of each passage without a question, for `weights.prior` (an addition)."""
+    likelihood: bool = False
+    """Judge passages by log P(question | title, passage) too, for `weights.likelihood` (an addition)."""
+    passage_cache_gb: float = Field(2.0, ge=0)
+    """Room, in GiB, for what the model made of passages it judged by likelihood, kept from one question to the next."""
+    judged: int | None = Field(None, ge=1)
+    """Judge so many passages a question, those most probably written, and rank the others below them; null: all, as in
+    the paper (fewer is an addition: reading passages is most of the time)."""
+    ranking: Literal["paper", "log-linear"] = "paper"
+    """paper: S = S_T * S_P. log-linear: the sum of `weights` times the evidence (an addition)."""
+    weights: Weights = Weights()
+    calibration_queries: int = Field(0, ge=0)
+    """Dev queries on which the weights of a log-linear ranking are fitted after the training; 0: they stay as given."""
+    curriculum: Literal["staged", "mixed"] = "staged"
+    """staged: all of stage 1, then stage 2 (the paper). mixed: all views in one random order (an addition)."""
+    lowercase: bool = True
+    """Lower-case titles and memorised sentences (the paper). False keeps their case: what a small backbone knows of
+    "John Steinbeck" it does not know of "john steinbeck"."""
+    masked_sentences: bool = False
+    """Also memorise each sentence without the words of its title, which else can be copied (an addition)."""
+    shares: Shares = Shares()
+    training: TrainingSettings = TrainingSettings()
+    dev_assessment: bool = False
+    """Where dev queries are searched while training: with all that ranks in the end but the prior; False ranks titles
+    and passages alone, which is several times as fast."""
+    trim_vocabulary: bool = True
+    """Restrict the head to the tokens of the corpus and the prompts; probabilities are renormalised over these."""
+    dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
+    """Number type of the weights when searching and on disk."""
+    query_batch: int = Field(8, ge=1)
+    """Questions searched together."""
+    query_tokens: int = Field(512, ge=8)
+    """A longer question is cut after so many tokens."""
+    passage_tokens: int = Field(512, ge=16)
+    """A longer passage is cut after so many tokens."""
+    answer_tokens: int = Field(32, ge=1)
+    """Longest answer in words (Table 5)."""
+    answer_candidates: int = Field(1, ge=1)
+    """Passages tried for an answer that is not the refusal; the paper takes the best alone."""

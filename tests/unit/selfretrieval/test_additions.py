@@ -1,0 +1,200 @@
+"""What goes beyond the paper: any sentence, the prior, query likelihood and the log-linear ranking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError
+from harness.types import Corpus, Passage, Query, Split
+from selfretrieval import SelfRetriever, prompts
+from selfretrieval.evidence import Evidence, Question, Weights, fit, log_odds
+from selfretrieval.memory import later_sentences
+from selfretrieval.settings import SelfRetrievalSettings
+from tests.lm_models import logprobs_after, tiny_folder
+
+SECOND = "It lies on the river Seine in France."
+SHARED = "Nobody knows how old it really is."
+CORPUS = Corpus.from_passages(
+    [
+        Passage("a.0", "Paris", f"Paris is the capital of all France. {SECOND} {SHARED}", "a"),
+        Passage("a.1", "Paris", f"A town with many very old houses. {SHARED}", "a"),
+        Passage("b.0", "Rome", "Rome is the capital of Italy and very old. The river there is called Tiber.", "b"),
+        Passage("c.0", "Twin", "The same words twice in here. And then some more of them here.", "c"),
+        Passage("d.0", "Twin", "The same words twice in here. And then some more of them here.", "d"),
+    ]
+)
+RIVER = Query("q1", "which river", ("Seine",))
+TRAIN = Split("train", (RIVER, Query("q2", "capital of Italy", ("Rome",))), {"q1": {"a.0": 1}, "q2": {"b.0": 1}})
+DEV = Split("dev", TRAIN.queries, TRAIN.qrels)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_folder(tmp_path_factory.mktemp("tiny"))
+
+
+def built(folder: str, **changes: Any) -> SelfRetriever:
+    training = {"tokens": 1500, "frozen_layers": 0, "dtype": "float32"}
+    given = {"backbone": folder, "training": training, "dtype": "float32", "prefix": "until unique", **changes}
+    retriever = SelfRetriever(SelfRetrievalSettings.model_validate(given))
+    retriever.index(CORPUS, TRAIN, DEV)
+    return retriever
+
+
+@pytest.fixture(scope="module")
+def retriever(folder: str) -> SelfRetriever:
+    return built(folder, reach="any sentence", prior=True, likelihood=True, ranking="log-linear", passage_beams=20)
+
+
+def test_later_sentences_are_those_that_are_memorised() -> None:
+    text = f"First one. {SECOND} Too short. {SHARED}"
+    assert later_sentences(text) == [(SECOND, f"{SECOND} Too short. {SHARED}"), (SHARED, SHARED)]
+
+
+def test_every_sentence_leads_to_its_passage(retriever: SelfRetriever) -> None:
+    backbone, memory, _ = retriever.parts
+    assert memory.passages == 5
+    assert memory.rows.tolist() == [0, 1, 2, 3, 4, 0, 0, 1, 2, 3, 4]
+    head = memory.sequences[0][: memory.heads[0]].tolist()
+    for start, rows in ((f"{SECOND} {SHARED}", [(0,)]), (SHARED, [(0,), (1,)])):
+        tokens = backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(start)])[0]
+        node, depth = memory.trie.walk(head), 0
+        while not memory.trie.accepts(np.array([node]))[0]:
+            node = memory.trie.walk([[*tokens, backbone.end][depth]], node)
+            depth += 1
+        assert [written.rows for written in memory.written_at(node)] == rows
+    twins = {written.rows for node in memory.nodes[[3, 9]].tolist() for written in memory.written_at(node)}
+    assert twins == {(3, 4)}
+
+
+def test_each_passage_is_a_candidate_once_and_is_judged_from_its_beginning(retriever: SelfRetriever) -> None:
+    for query in ("river", "capital of Italy", ""):
+        judged = retriever.explain([query])[0]
+        assert sorted(j.candidate.items for j in judged) == [(0,), (1,), (2,), (3, 4)]
+    inner = [j for j in judged if j.candidate.entry >= retriever.parts.memory.passages]
+    for j in inner:
+        plain = refusal(retriever, query, j.candidate.items[0])
+        assert j.assessment is not None
+        assert j.assessment.p_reject == pytest.approx(plain, rel=1e-3)
+
+
+def refusal(retriever: SelfRetriever, query: str, row: int) -> float:
+    backbone, memory, _ = retriever.parts
+    text = backbone.encode([prompts.question(query)])[0] + backbone.encode([prompts.TITLE])[0]
+    text = [*text, *memory.sequences[row][:-1].tolist(), *backbone.encode([prompts.ANSWER])[0]]
+    return float(np.exp(np.mean(told(retriever, text, backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]))))
+
+
+def told(retriever: SelfRetriever, before: list[int], tokens: list[int]) -> list[float]:
+    """Log-probability of each token, over the restricted vocabulary, one plain forward pass a token."""
+    backbone, found = retriever.parts.backbone, []
+    assert backbone.vocabulary is not None
+    for token in tokens:
+        step = logprobs_after(backbone, before)
+        if backbone.column_of[token] >= 0:
+            found.append(step[token] - np.logaddexp.reduce(step[backbone.vocabulary]))
+        before = [*before, token]
+    return found
+
+
+def test_prior_and_likelihood_equal_plain_forward_passes(retriever: SelfRetriever) -> None:
+    backbone, memory, _ = retriever.parts
+    cue, asked = backbone.encode([prompts.TITLE])[0], backbone.encode([prompts.ASKED])[0]
+    for j in retriever.explain(["which river"])[0]:
+        entry, row = j.candidate.entry, j.candidate.items[0]
+        head = [*cue, *memory.sequences[entry][: memory.heads[entry]].tolist()]
+        target = memory.target(entry, int(memory.cuts()[entry]))
+        assert j.evidence.prior == pytest.approx(sum(told(retriever, head, target)), abs=1e-3)
+        text = [*cue, *memory.sequences[row][:-1].tolist(), *asked]
+        question = backbone.encode_after(prompts.ASKED, [" which river"])[0]
+        assert j.evidence.likelihood == pytest.approx(float(np.mean(told(retriever, text, question))), abs=1e-3)
+
+
+def test_passages_that_are_kept_judge_as_those_that_are_read_again(retriever: SelfRetriever) -> None:
+    queries = ["which river", "capital of Italy", "which river"]
+    forgetful = retriever.with_settings(passage_cache_gb=0.0)
+    first, again = (forgetful.explain(queries) for _ in range(2))
+    calls = forgetful.counters()["model_calls"]
+    kept = retriever.with_settings(passage_cache_gb=1.0)
+    kept.explain(queries)
+    for found in (first, again, kept.explain(queries)):
+        values = [[j.evidence.likelihood for j in judged] for judged in found]
+        np.testing.assert_allclose(values, [[j.evidence.likelihood for j in judged] for judged in first], atol=1e-4)
+    assert kept.counters()["model_calls"] < calls
+
+
+def test_the_answer_s_sentence_is_what_a_question_leads_to(folder: str) -> None:
+    from harness.lm.examples import supervised_pairs
+    from selfretrieval.examples import Views
+    from selfretrieval.retriever import _later_targets
+
+    retriever = built(folder, reach="any sentence")
+    backbone, memory, corpus = retriever.parts
+    views = Views(backbone, corpus, True, memory.cuts().tolist(), _later_targets(memory, corpus))
+    river, italy = views.passage(supervised_pairs(TRAIN, CORPUS))
+    first, last = river.spans[-1]
+    assert backbone.decode(list(river.tokens[first:last])).strip() in SECOND
+    assert "Rome is the capital" in backbone.decode(list(italy.tokens))
+    sentence = next(e for e in views.memorise() if "seine" in backbone.decode(list(e.tokens[:40])))
+    assert sentence.tokens[slice(*sentence.spans[-1])] == river.tokens[first:last]
+
+
+def test_log_linear_scores_are_weighted_evidence_and_survive_saving(retriever: SelfRetriever, tmp_path: Path) -> None:
+    weighted = retriever.with_settings(weights={"title": 0.0, "passage": 2.0, "prior": -1.0})
+    for j in weighted.explain(["capital"])[0]:
+        assert j.score == pytest.approx(2 * j.evidence.passage - j.evidence.prior)
+    weighted.save(tmp_path)
+    again = SelfRetriever.load(tmp_path)
+    before, after = weighted.search(["capital"], 9)[0], again.search(["capital"], 9)[0]
+    assert [h.docid for h in before] == [h.docid for h in after]
+    assert [h.score for h in before] == pytest.approx([h.score for h in after])
+
+
+def test_weights_are_found_on_dev(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfretrieval.evidence.ENOUGH", 2)
+    plain = built(folder, ranking="log-linear")
+    fitted = built(folder, ranking="log-linear", calibration_queries=2)
+    assert plain.settings.weights == Weights()
+    assert fitted.settings.weights != Weights()
+
+
+def test_fit_finds_the_evidence_that_tells(seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    questions = []
+    for _ in range(60):
+        values, gold = rng.normal(size=(5, 6)), int(rng.integers(5))
+        values[gold, 4] += 3.0  # acceptance tells
+        values[:, 5] = 1.0  # the same for all
+        questions.append(Question([Evidence(*row) for row in values.tolist()], [i == gold for i in range(5)]))
+    weights = fit(questions, Weights())
+    assert weights.acceptance > 4 * max(abs(weights.title), abs(weights.passage), abs(weights.prior))
+    assert weights.likelihood == 0.0
+    assert fit(questions[:3], Weights(title=7.0)) == Weights(title=7.0)
+
+
+def test_log_odds_are_bounded() -> None:
+    assert log_odds(0.5) == 0.0
+    assert log_odds(0.0) == pytest.approx(-log_odds(1.0))
+    assert 10 < log_odds(0.0) < 20
+
+
+def test_unknown_reach_is_refused(retriever: SelfRetriever) -> None:
+    with pytest.raises(ConfigError, match="reach"):
+        retriever.with_settings(reach="every word")
+
+
+@pytest.mark.parametrize("ranking", ["paper", "log-linear"])
+def test_what_is_not_judged_ranks_below_in_the_order_it_was_written(retriever: SelfRetriever, ranking: str) -> None:
+    every = retriever.with_settings(ranking=ranking).explain(["capital"])[0]
+    few = retriever.with_settings(ranking=ranking, judged=2).explain(["capital"])[0]
+    likely = sorted(every, key=lambda j: -(j.evidence.title + j.evidence.passage))
+    read = [j for j in few if j.judged]
+    assert {j.candidate.items for j in read} == {j.candidate.items for j in likely[:2]}
+    assert len(few) == len(every)
+    assert all(j.assessment is None and j.evidence.likelihood == 0 for j in few if not j.judged)
+    if ranking == "log-linear":
+        assert max(j.score for j in few if not j.judged) < min(j.score for j in read)
