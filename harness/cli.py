@@ -1,4 +1,4 @@
-"""The command line: run, report, list, search, doctor, bench.
+"""The command line: run, report, list, search, answers, doctor, bench.
 
 Exit codes: 0 done · 1 a cell failed, or something is missing · 2 a request that cannot be met (every HarnessError,
 and wrong usage) · 3 a fault of the program itself · 130 interrupted · 141 nobody reads the output any more.
@@ -21,11 +21,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import __version__
+from harness.cli_bench import bench, build_report
 from harness.errors import HarnessError, StorageError
+from harness.terminal import (
+    DatasetOption,
+    ReaderGoneError,
+    RunFolderArgument,
+    SystemsOption,
+    names_of,
+    say,
+    terminal,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.experiment import Experiment
     from harness.runner import Summary
 
@@ -52,9 +60,6 @@ app = typer.Typer(
 )
 
 
-bench = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Time the engine against other ways, on this machine, in one run."
-)
 app.add_typer(bench, name="bench")
 
 
@@ -65,14 +70,6 @@ class Kind(StrEnum):
     datasets = "datasets"
     experiments = "experiments"
     measures = "measures"
-
-
-class ReaderGoneError(Exception):
-    """Nobody reads standard output any more."""
-
-
-RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/quick.")]
-SystemsOption = Annotated[str | None, typer.Option(metavar="A,B", help="Only these systems, by their labels.")]
 
 
 @app.command()
@@ -98,18 +95,18 @@ def run(
     from harness import experiment as experiments
 
     chosen = experiments.load(experiment).with_overrides(
-        datasets=dataset or None, systems=_names(systems), sets=sets or (), seed=seed, limit=limit
+        datasets=dataset or None, systems=names_of(systems), sets=sets or (), seed=seed, limit=limit
     )
     folder = out or Path("runs") / chosen.name
-    _say(f"experiment {chosen.name}, run folder {folder}")
+    say(f"experiment {chosen.name}, run folder {folder}")
     try:
         summary = _measure(chosen, folder, fresh, context.obj)
         failed = _conclude(summary)
         if no_report:
-            _say(str(folder))
+            say(str(folder))
         else:
-            _say("building the report")
-            _say(str(_report(folder)))
+            say("building the report")
+            say(str(build_report(folder)))
     except KeyboardInterrupt:
         again = shlex.join(["harness", *(argument for argument in context.obj if argument != "--fresh")])
         _complain(f"\ninterrupted: finished cells are kept in {folder}. To go on with the others:\n    {again}")
@@ -121,7 +118,20 @@ def run(
 @app.command()
 def report(folder: RunFolderArgument) -> None:
     """Build the report of a run again, from what the run wrote."""
-    _say(str(_report(folder)))
+    say(str(build_report(folder)))
+
+
+@app.command()
+def keep(
+    folder: RunFolderArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON file the results are kept in.")],
+) -> None:
+    """Put the results of a run into a small file to commit, in place of older ones; print the file as tables."""
+    from harness import kept
+    from reports.kept import markdown
+
+    kept.keep(folder, file)
+    say(markdown(file))
 
 
 @app.command(name="list")
@@ -130,11 +140,11 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     from harness import listing
 
     table = listing.KINDS[kind.value]()
-    console = _terminal()
+    console = terminal()
     if console:
         console.print(table.rich())
     else:
-        _say("\n".join(table.plain()))
+        say("\n".join(table.plain()))
 
 
 @app.command()
@@ -150,18 +160,36 @@ def search(
     """Ask the trained systems of a run a question. Their answers stand side by side."""
     from harness import console_search
 
-    asked = console_search.Question.of(folder, question, _names(systems), dataset)
-    _say(f"{asked.text!r} asked of {asked.dataset}; times are of the first search after loading")
-    console = _terminal()
+    asked = console_search.Question.of(folder, question, names_of(systems), dataset)
+    say(f"{asked.text!r} asked of {asked.dataset}; times are of the first search after loading")
+    console = terminal()
     if console:
         with console.status("loading the systems"):
             answers = list(asked.answers(k))
         console.print(console_search.side_by_side(answers, console.width))
     else:
         for answer in asked.answers(k):
-            _say("\n".join(console_search.plain(answer)))
+            say("\n".join(console_search.plain(answer)))
     if asked.others:
-        _say(f"the run also holds {', '.join(asked.others)}: choose with --dataset")
+        say(f"the run also holds {', '.join(asked.others)}: choose with --dataset")
+
+
+@app.command()
+def answers(
+    folder: RunFolderArgument,
+    *,
+    systems: SystemsOption = None,
+    dataset: DatasetOption = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Ask only the first N queries.")] = 100,
+) -> None:
+    """Let the systems of a finished run answer in words, and add Exact Match and F1 to its report (Table 5)."""
+    from harness import answers as answering
+    from harness.bench.lines import Lines
+    from harness.listing import Listing
+
+    found = answering.measure(folder, systems=names_of(systems), dataset=dataset, limit=limit, progress=Lines(say))
+    say("\n".join(Listing(*answering.listed(found)).plain()))
+    say(str(build_report(folder)))
 
 
 @app.command()
@@ -172,105 +200,18 @@ def doctor() -> None:
     checks = []
     for check in examination.examine(Path("runs")):
         checks.append(check)
-        _say(f"{check.state:<8} {check.name:<34} {check.found}" + (f"\n{'':9}do: {check.fix}" if check.fix else ""))
+        say(f"{check.state:<8} {check.name:<34} {check.found}" + (f"\n{'':9}do: {check.fix}" if check.fix else ""))
     if examination.able(checks):
-        _say(f"ready: harness run {examination.DEFAULT_EXPERIMENT}")
+        say(f"ready: harness run {examination.DEFAULT_EXPERIMENT}")
         return
     missing = [check.name for check in checks if check.state == "missing"]
-    _say(f"harness run {examination.DEFAULT_EXPERIMENT} cannot work yet; missing: {', '.join(missing)}")
+    say(f"harness run {examination.DEFAULT_EXPERIMENT} cannot work yet; missing: {', '.join(missing)}")
     raise typer.Exit(INCOMPLETE)
-
-
-JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the figures (png, svg or pdf).")]
-
-
-@bench.command(name="decode")
-def bench_decode(
-    *,
-    json: JsonOption = None,
-    plot: PlotOption = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="Embedded model, a Hugging Face folder or name.")
-    ] = "embedded",
-    titles: Annotated[str, typer.Option(metavar="NAME", help="Dataset to decode titles of.")] = "vital-articles/10k",
-    passages: Annotated[
-        str, typer.Option(metavar="NAME", help="Dataset to decode passages of, and to search as a whole.")
-    ] = "vital-articles/1k",
-    beam_size: Annotated[int, typer.Option(metavar="N", min=2, help="Beams of all.")] = 5,
-    singles: Annotated[int, typer.Option(metavar="N", min=1, help="Queries asked alone.")] = 12,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=2, help="Queries asked together.")] = 32,
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Batches timed.")] = 3,
-    train_tokens: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Tokens of query -> title training beforehand; 0: none.")
-    ] = 20_000,
-) -> None:
-    """Compare constrained decoding with `generate` and with the released way. Takes about 10 minutes on two cores."""
-    from harness.bench import output
-    from harness.bench.lines import Lines
-    from reports import bench as drawn
-    from selfretrieval.bench import Options, decode
-
-    drawn.check(plot)
-    options = Options(model, titles, passages, beam_size, singles, batch_size, rounds, train_tokens)
-    figures = decode(options, Lines(_say))
-    tables = [drawn.decode_table(figures), drawn.exhaustive_table(figures)]
-    output.publish(figures, tables, json, _say)
-    if plot:
-        drawn.draw_decode(figures, plot)
-        _say(str(plot))
-
-
-@bench.command(name="trie")
-def bench_trie(
-    *,
-    json: JsonOption = None,
-    plot: PlotOption = None,
-    sizes: Annotated[
-        str, typer.Option(metavar="N,N", help="Numbers of sequences.")
-    ] = "10000,30000,100000,300000,1000000",
-) -> None:
-    """Grow a trie from titles of Wikipedia articles and ones mixed from them. Takes about half a minute."""
-    from harness.bench import output, trie
-    from harness.bench.lines import Lines
-    from reports import bench as drawn
-
-    drawn.check(plot)
-    figures = trie.summarise(trie.run(trie.titles(), output.sizes_of(sizes), progress=Lines(_say)))
-    output.publish(figures, [drawn.trie_table(figures)], json, _say)
-    if plot:
-        drawn.draw_trie(figures, plot)
-        _say(str(plot))
-
-
-@bench.command(name="beams")
-def bench_beams(
-    folder: RunFolderArgument,
-    *,
-    sizes: Annotated[str, typer.Option(metavar="N,N", help="Beam sizes.")] = "1,2,5,10,20,50,100",
-    systems: SystemsOption = None,
-    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset of the run.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N queries.")] = None,
-) -> None:
-    """Search with beams of several sizes in a finished run, and add the curve to its report (Table 9 of the paper)."""
-    from harness import beam_curve
-    from harness.bench import output
-    from harness.bench.lines import Lines
-
-    beam_curve.measure(
-        folder,
-        sizes=output.sizes_of(sizes),
-        systems=_names(systems),
-        dataset=dataset,
-        limit=limit,
-        progress=Lines(_say),
-    )
-    _say(str(_report(folder)))
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        _say(f"harness {__version__}")
+        say(f"harness {__version__}")
         raise typer.Exit
 
 
@@ -288,7 +229,7 @@ def _measure(chosen: Experiment, folder: Path, fresh: bool, arguments: Sequence[
 
     from harness import display, runner
 
-    with display.for_stream(_say, Console()) as observer:
+    with display.for_stream(say, Console()) as observer:
         return runner.run(chosen, folder, observer, fresh=fresh, command=("harness", *arguments))
 
 
@@ -298,42 +239,15 @@ def _conclude(summary: Summary) -> bool:
     from harness.store import RunFolder
 
     reused = f" ({summary.reused} reused)" if summary.reused else ""
-    _say(f"{summary.done + summary.reused} done{reused}, {summary.failed} failed")
+    say(f"{summary.done + summary.reused} done{reused}, {summary.failed} failed")
     if summary.failed:
         run_folder = RunFolder(summary.folder)
         for cell in run_folder.cells():
             status = run_folder.status(cell)
             if status and status["state"] == "failed":
-                _say(f"failed: {cell.dataset} {cell.system} seed {cell.seed}: {failure(status)}")
-                _say(f"        log: {run_folder.cell(cell).log}")
+                say(f"failed: {cell.dataset} {cell.system} seed {cell.seed}: {failure(status)}")
+                say(f"        log: {run_folder.cell(cell).log}")
     return summary.failed > 0
-
-
-def _report(folder: Path) -> Path:
-    from reports.build import build
-
-    return build(folder)
-
-
-def _names(text: str | None) -> list[str] | None:
-    """Split "a, b" into its names; None where there are none."""
-    return [name for part in (text or "").split(",") if (name := part.strip())] or None
-
-
-def _terminal() -> Console | None:
-    """Return a console where standard output is a terminal."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else None
-
-
-def _say(text: str) -> None:
-    """Print to standard output, at once."""
-    try:
-        print(text, flush=True)  # noqa: T201 - the command line is the place to print
-    except BrokenPipeError as error:
-        raise ReaderGoneError from error
 
 
 def _complain(text: str) -> None:

@@ -190,8 +190,9 @@ def _training(report: Report, section: Section, folder: Path) -> Drawing | None:
     with plots.canvas(2.9 + (2.3 if dev else 0)) as figure:
         panels = figure.subplots(2 if dev else 1, 1, sharex=True, squeeze=False)[:, 0]
         if dev:
-            _lines(panels[1], dev, trained)
-            panels[1].set(ylabel=" / ".join(sorted(set(keys.values()))))
+            _lines(panels[1], dev, trained, dots=True)
+            names = sorted({_dev_name(key) for key in keys.values()})
+            panels[1].set(ylabel=f"{' / '.join(names)} on dev", ylim=(0, None))
         _lines(panels[0], curves, trained)
         panels[0].set(ylabel="Training loss")
         panels[-1].set(xlabel="Training tokens")
@@ -202,8 +203,10 @@ def _training(report: Report, section: Section, folder: Path) -> Drawing | None:
             _label_ends(panel, shown)
         svg = plots.save(figure, folder, slug)
     words = [f"{s} from {c[0][1]:.2f} to {c[-1][1]:.2f} over {units.count(c[-1][0])} tokens" for s, c in curves.items()]
-    words += [f"{s} {keys[s]} ends at {c[-1][1]:.3f}" for s, c in dev.items()]
-    caption = f"Training on {section.dataset}: loss against tokens" + (", and quality on dev queries." if dev else ".")
+    words += [f"{s} {_dev_name(keys[s])} on dev queries ends at {c[-1][1]:.3f}" for s, c in dev.items()]
+    caption = f"Training on {section.dataset}: loss against tokens" + (
+        "; learning curves: quality on dev queries against tokens, a dot each time it was measured." if dev else "."
+    )
     caption += " Losses of different systems count different spans and are not comparable in height."
     caption += " First seed." if len(report.seeds) > 1 else ""
     return Drawing(slug, "Training", caption, f"Training loss: {'; '.join(words)}.", svg)
@@ -217,6 +220,11 @@ def _dev_key(row: Row) -> str | None:
     """Find what quality on dev queries was logged as: the first key that begins with "dev" and is no loss."""
     keys = (k for entry in _log(row) for k in entry if k.startswith("dev") and "loss" not in k)
     return next(keys, None)
+
+
+def _dev_name(key: str) -> str:
+    """Say the measure in a key of the training log as people say it."""
+    return label(key.removeprefix("dev").lstrip("_ "))
 
 
 def _curve(row: Row, key: str) -> list[Point]:
@@ -241,13 +249,15 @@ def _thinned(points: list[Point]) -> list[Point]:
     return [(c[-1][0], sum(y for _, y in c) / len(c)) for c in chunks]
 
 
-def _lines(axes: Axes, curves: Mapping[str, list[Point]], rows: Sequence[Row]) -> None:
-    """Draw the curves, each with its name at its end; a system keeps its stroke from panel to panel."""
+def _lines(axes: Axes, curves: Mapping[str, list[Point]], rows: Sequence[Row], *, dots: bool = False) -> None:
+    """Draw the curves, with a dot at each point where asked for; a system keeps its stroke from panel to panel."""
     for i, row in enumerate(rows):
         if row.system in curves:
             x, y = zip(*curves[row.system], strict=True)
             look = plots.look(row.family)
             axes.plot(x, y, color=look.colour, linestyle=STROKES[i % len(STROKES)], linewidth=1.6)
+            if dots:
+                axes.plot(x, y, color=look.colour, linestyle="", marker=".", markersize=6)
             axes.plot(x[-1:], y[-1:], **plots.marker(row.family))
     axes.margins(y=0.15)
     axes.set_xlim(0, 1.35 * max(c[-1][0] for c in curves.values()))

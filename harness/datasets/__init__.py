@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ __all__ = ["DatasetSettings", "load", "names"]
 _WHOLE = DatasetSettings()
 _BEIR = "beir:"
 _HUBS = ("hf:", "irds:")
+DATA_VARIABLE = "HARNESS_DATA"
+"""Environment variable: a folder of datasets, each a folder in BEIR layout, which their names alone then find."""
 
 
 def names() -> list[tuple[str, str]]:
@@ -26,6 +29,7 @@ def names() -> list[tuple[str, str]]:
 def load(name: str, settings: DatasetSettings = _WHOLE) -> Dataset:
     """Load a dataset: `vital-articles/500` (1k, 2k, 5k, 10k), `beir:PATH`, or the path of a folder in BEIR layout.
 
+    A path that is not there is looked for in the folder that the environment variable HARNESS_DATA names.
     The card tells source, licence, counts and protocol, what was left out (notes), and a checksum over what is used.
 
     Raises:
@@ -37,7 +41,7 @@ def load(name: str, settings: DatasetSettings = _WHOLE) -> Dataset:
 
 
 def _read(name: str, settings: DatasetSettings) -> Dataset:
-    from harness.datasets import beir, builtin
+    from harness.datasets import beir, builtin, checks
 
     if name.startswith(_HUBS):
         forms = ", ".join(known for known, _ in names())
@@ -50,9 +54,24 @@ def _read(name: str, settings: DatasetSettings) -> Dataset:
         return builtin.load(name, settings)
     given = name.removeprefix(_BEIR)
     path = _path(given)
+    if given and not checks.exists(path) and (kept := _in_data_folder(given)) is not None:
+        return beir.load(kept, settings)
     if given and (name != given or _means_path(given, path)):
         return beir.load(path, settings)
-    raise UnknownNameError.of("dataset or an existing folder", name, dict(names()))
+    raise UnknownNameError.of(
+        f"dataset, an existing folder, or one in the folder that {DATA_VARIABLE} names", name, dict(names())
+    )
+
+
+def _in_data_folder(given: str) -> Path | None:
+    """Find a folder of that name among the reader's own datasets."""
+    from harness.datasets import checks
+
+    kept = os.environ.get(DATA_VARIABLE)
+    if not kept or Path(given).is_absolute() or ".." in Path(given).parts:
+        return None
+    path = _path(kept) / given
+    return path if checks.exists(path) else None
 
 
 def _path(given: str) -> Path:

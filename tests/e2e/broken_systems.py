@@ -24,7 +24,7 @@ from harness.types import Corpus, Hit, Split
 
 How = Literal[
     "well", "raise", "refuse", "memory-error", "kill", "sleep", "eat", "eat-in-worker", "exit", "no-room", "print",
-    "unknown-docid", "wrong-order", "too-few-lists", "train", "linger", "dev",
+    "unknown-docid", "wrong-order", "too-few-lists", "train", "linger", "dev", "keep",
 ]  # fmt: skip
 
 
@@ -43,9 +43,15 @@ class Scripted:
         self._how = how
         self._when = when
         self._docids = list(docids)
+        self._kept = Path()
+
+    def keep_training_in(self, folder: Path) -> None:
+        self._kept = folder
 
     def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
         self._docids = list(corpus.docids)
+        if self._how == "keep":
+            self._go_on()
         progress.phase("scripted", 10, "steps")
         progress.advance(10)
         if self._how == "train":
@@ -55,6 +61,13 @@ class Scripted:
             raise ValueError("dev queries were handed over")
         if self._when == "index":
             fail(self._how)
+
+    def _go_on(self) -> None:
+        """Fail, but leave a file; be content where it is there already."""
+        if not (self._kept / "half").exists():
+            self._kept.mkdir(parents=True)
+            (self._kept / "half").touch()
+            raise ValueError("stopped half-way")
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         if self._when == "search":

@@ -17,9 +17,9 @@ ALLOWED = {
     "harness": ("harness",),
     "baselines": ("harness", "baselines"),
     "selfretrieval": ("harness", "selfretrieval"),
-    "reports": ("harness.store", "harness.types", "harness.errors", "reports"),
+    "reports": ("harness.store", "harness.kept", "harness.types", "harness.errors", "reports"),
 }
-ROOF = "harness/cli.py"
+ROOF = {"harness/cli.py", "harness/cli_bench.py"}
 """May name all."""
 
 HEAVY = {"torch", "faiss", "transformers", "sentence_transformers"}
@@ -46,7 +46,7 @@ def forbidden(package: str, names: set[str]) -> set[str]:
 
 def modules() -> list[str]:
     paths = (path.relative_to(ROOT).as_posix() for package in OURS for path in (ROOT / package).rglob("*.py"))
-    return sorted(path for path in paths if path != ROOF)
+    return sorted(path for path in paths if path not in ROOF)
 
 
 @pytest.mark.parametrize("path", modules())

@@ -79,3 +79,18 @@ def test_import_pulls_in_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "torch" not in loaded
     assert "parquet" not in loaded
+
+
+def test_a_name_is_found_in_the_readers_own_folder_of_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mine" / "tiny"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d", "title": "T", "text": "words"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "words?"}\n')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match="HARNESS_DATA"):
+        load("tiny")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "mine"))
+    assert load("tiny").name == load("beir:tiny").name == "tiny"
+    with pytest.raises(UnknownNameError):
+        load("smaller")

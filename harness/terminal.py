@@ -1,0 +1,41 @@
+"""What all commands share: arguments, and how they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads standard output any more."""
+
+
+RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/quick.")]
+SystemsOption = Annotated[str | None, typer.Option(metavar="A,B", help="Only these systems, by their labels.")]
+DatasetOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only this dataset of the run.")]
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """Split "a, b" into its names; None where there are none."""
+    return [name for part in (text or "").split(",") if (name := part.strip())] or None
+
+
+def terminal() -> Console | None:
+    """Return a console where standard output is a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else None
+
+
+def say(text: str) -> None:
+    """Print to standard output, at once."""
+    try:
+        print(text, flush=True)  # noqa: T201 - the command line is the place to print
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
