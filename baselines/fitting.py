@@ -113,7 +113,7 @@ def fit(
     """Train `model` in place; where there is a judge, end with the weights it valued most, of equals the earliest.
 
     Every step writes a row {"step", "tokens", "loss", "learning_rate", "tokens_per_s"} to `progress`, and every
-    judgement, the first before training, a row {"epoch", "tokens", "dev_rr"}. The summary counts training alone.
+    judgement, the first before training, a row {"epoch", "tokens", "dev_RR@10"}. The summary counts training alone.
     Dropout stays off: with it, attention on processors keeps every matrix, which takes far more memory and time.
     """
     model.eval()
@@ -145,7 +145,7 @@ class _Best:
             return
         self._progress.phase("judge on dev")
         value = self._judge(epoch)
-        self._progress.record({"epoch": epoch, "tokens": tokens, "dev_rr": value})
+        self._progress.record({"epoch": epoch, "tokens": tokens, f"dev_{CHOSEN_BY}": value})
         if value > self._value:
             self._value, self._epoch = value, epoch
             self._weights = {name: tensor.detach().clone() for name, tensor in self._model.state_dict().items()}

@@ -69,7 +69,7 @@ class RerankSettings(BaseModel):
     mine_depth: int = Field(default=50, ge=1)
     """Hits of the first stage among which they are looked for."""
     dev_queries: int = Field(default=100, ge=0)
-    """Dev queries, the first ones, that every epoch is judged on; 0: the last epoch is kept."""
+    """Dev queries, chosen by hash, that every epoch is judged on; 0: the last epoch is kept."""
     dev_depth: int = Field(default=20, ge=1)
     """Candidates reranked for each of them, if fewer than `depth`."""
     batch_size: int = Field(default=32, ge=1)
@@ -117,7 +117,7 @@ class Pipeline:
             shuffled,
             settings.training,
             seed=self._seed,
-            judge=self._judge(cross, corpus, dev.head(settings.dev_queries), chosen),
+            judge=self._judge(cross, corpus, sample(dev, settings.dev_queries), chosen),
             progress=progress,
         )
         self._summary = fitted.summary

@@ -48,8 +48,8 @@ class Limits(_Table):
 class Latency(_Table):
     """How the time of a single query is measured."""
 
-    queries: int = Field(20, ge=1, description="queries timed one at a time, the first of the split")
-    warmup: int = Field(3, ge=0, description="uncounted queries before them")
+    queries: int = Field(20, ge=1, description="queries timed one at a time, chosen by hash")
+    warmup: int = Field(3, ge=0, description="other queries before them, uncounted")
 
 
 class Batch(_Table):

@@ -43,7 +43,9 @@ class KeptCell(TypedDict):
 
 
 def keep(folder: Path, file: Path) -> list[KeptCell]:
-    """Put every finished cell of a run into `file`, in place of an older one of the same dataset, system and seed.
+    """Put every finished cell of a run into `file`.
+
+    An older one of the same experiment, dataset, system and seed makes way.
 
     Returns:
         All cells the file then holds, by dataset, in the order in which they came.
@@ -75,8 +77,8 @@ def read(file: Path) -> list[KeptCell]:
     return cast("list[KeptCell]", record["cells"])
 
 
-def _key(cell: KeptCell) -> tuple[str, str, int]:
-    return cell["dataset"], cell["system"], cell["seed"]
+def _key(cell: KeptCell) -> tuple[str, str, str, int]:
+    return cell["experiment"], cell["dataset"], cell["system"], cell["seed"]
 
 
 def _finished(run: RunFolder) -> list[KeptCell]:

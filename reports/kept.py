@@ -1,4 +1,4 @@
-"""Kept results as Markdown: a table a dataset, each row with the fingerprint of the cell it came from."""
+"""Kept results as Markdown: a table for each experiment and data, with the fingerprint of the cell behind each row."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def markdown(file: Path) -> str:
     Raises:
         RunFolderError: the file holds none.
     """
-    by_dataset: dict[str, list[KeptCell]] = {}
+    tables: dict[tuple[str, str, str], list[KeptCell]] = {}
     for cell in read(file):
-        by_dataset.setdefault(cell["dataset"], []).append(cell)
-    return "\n".join(to_md(_table(name, cells)) for name, cells in by_dataset.items())
+        tables.setdefault((cell["experiment"], cell["dataset"], cell["checksum"]), []).append(cell)
+    return "\n".join(to_md(_table(cells)) for cells in tables.values())
 
 
-def _table(dataset: str, cells: Sequence[KeptCell]) -> Table:
+def _table(cells: Sequence[KeptCell]) -> Table:
     heads = (
         "System",
         "Seed",
@@ -60,16 +60,13 @@ def _table(dataset: str, cells: Sequence[KeptCell]) -> Table:
             *map(Cell, texts),
         ]
         lines.append(Line(cell["family"], tuple(cells_of), muted=cell["family"] == "bracket"))
-    caption = f"{dataset}: {units.count(queries)} queries, data {cells[0]['checksum'][:_SHOWN]}"
-    notes = [f"rows of other data: {', '.join(others)}"] if (others := _others(cells)) else []
-    return Table("kept", caption, heads, tuple(lines), tuple(notes))
+    first = cells[0]
+    caption = (
+        f"{first['experiment']}, {first['dataset']}: {units.count(queries)} queries, data {first['checksum'][:_SHOWN]}"
+    )
+    return Table("kept", caption, heads, tuple(lines))
 
 
 def _value(cell: KeptCell, measure: str) -> float | None:
     found = [row["value"] for row in cell["results"] if (row["slice"], row["measure"]) == ("all", measure)]
     return found[0] if found else None
-
-
-def _others(cells: Sequence[KeptCell]) -> list[str]:
-    """Name the systems that were measured on other passages, queries or judgements than the first."""
-    return [cell["system"] for cell in cells if cell["checksum"] != cells[0]["checksum"]]

@@ -67,18 +67,23 @@ def log_odds(p_reject: float) -> float:
     return float(np.log1p(-p) - np.log(p))
 
 
+def telling(questions: Sequence[Question]) -> list[Question]:
+    """Keep the questions that have a relevant candidate and another one: those a fit can learn from."""
+    return [q for q in questions if any(q.relevant) and not all(q.relevant)]
+
+
 def fit(questions: Sequence[Question], weights: Weights, strength: float = 0.1) -> Weights:
-    """Fit the weights, starting from and falling back to `weights`.
+    """Fit the weights; where too few questions tell anything, return `weights`.
 
     Args:
-        questions: those without a relevant candidate, or without any other, are left out.
+        questions: those without a relevant candidate, or without any other, are left out (`telling`).
         weights: returned as they are where fewer than `ENOUGH` questions are left.
         strength: of the prior, a question.
     """
     from scipy.optimize import minimize
 
-    tables = [np.array(q.evidence, dtype=np.float64) for q in questions if any(q.relevant) and not all(q.relevant)]
-    gold = [np.array(q.relevant) for q in questions if any(q.relevant) and not all(q.relevant)]
+    asked = telling(questions)
+    tables, gold = [np.array(q.evidence, dtype=np.float64) for q in asked], [np.array(q.relevant) for q in asked]
     if len(tables) < ENOUGH:
         return weights
     scale = np.concatenate([t - t.mean(axis=0) for t in tables]).std(axis=0)
@@ -89,9 +94,9 @@ def fit(questions: Sequence[Question], weights: Weights, strength: float = 0.1) 
         value, slope = strength * len(tables) * float(w @ w) / 2, strength * len(tables) * w
         for table, good in zip(tables, gold, strict=True):
             each = table @ w
-            chance, among = np.exp(each - np.logaddexp.reduce(each)), np.exp(each - np.logaddexp.reduce(each[good]))
-            value -= float(np.logaddexp.reduce(each[good]) - np.logaddexp.reduce(each))
-            slope = slope + chance @ table - (among * good) @ table
+            every, right = np.logaddexp.reduce(each), np.logaddexp.reduce(each[good])
+            value += float(every - right)
+            slope = slope + np.exp(each - every) @ table - np.exp(each[good] - right) @ table[good]
         return value, slope
 
     found = minimize(loss, np.zeros(int(told.sum())), jac=True, method="L-BFGS-B").x

@@ -20,13 +20,14 @@ from harness.progress import SILENT, Progress
 from harness.records import Cell
 from harness.store import RunFolder
 from harness.types import Dataset
-from selfretrieval.evidence import Evidence, Question, Weights, fit
+from selfretrieval.evidence import ENOUGH, Evidence, Question, Weights, fit, telling
 from selfretrieval.judge import Judged
 from selfretrieval.prior import priors
 from selfretrieval.retriever import SelfRetriever
 
 FOLDS = 5
 _NONE = dict.fromkeys(Evidence._fields, 0.0)
+_WRITTEN = ("title", "title_mean", "passage", "prior")
 
 
 class Row(TypedDict):
@@ -101,6 +102,10 @@ def _rows(run: RunFolder, cell: Cell, limit: int, progress: Progress) -> list[Ro
         if not isinstance(retriever, SelfRetriever):
             raise ConfigError("a Self-Retrieval system", cell.system, "name another with --systems")
         asked = _ask(retriever, dataset, limit, progress)
+    usable = len(telling([a.question(Evidence._fields) for a in asked]))
+    if usable * (FOLDS - 1) < ENOUGH * FOLDS:
+        expected = f"{-(-ENOUGH * FOLDS // (FOLDS - 1))} dev queries whose relevant passage is among the candidates"
+        raise ConfigError(f"at least {expected}", f"{usable} in {cell.dataset}", "raise --limit, or train for longer")
     return compare(asked, cell.dataset)
 
 
@@ -122,27 +127,26 @@ def _ask(retriever: SelfRetriever, dataset: Dataset, limit: int, progress: Progr
 
 
 def compare(asked: Sequence[_Asked], dataset: str) -> list[Row]:
-    """Rank the candidates in every way; see `Row`."""
+    """Rank the candidates in every way that was measured; see `Row`."""
     plain: dict[str, Callable[[Judged], float]] = {
-        "the paper's S = S_T * S_P": lambda j: j.title_score * j.passage_score,
+        "S = S_T * S_P": lambda j: j.title_score * j.passage_score,
         "S_T alone": lambda j: j.title_score,
         "written: P(title) P(passage)": _by(title=1.0, passage=1.0),
         "written, against P(passage) unasked": _by(title=1.0, passage=1.0, prior=-1.0),
-        "likelihood of the question": _by(likelihood=1.0),
-        "acceptance": _by(acceptance=1.0),
     }
+    judgements = [kind for kind in ("acceptance", "likelihood") if any(_told(a, kind) for a in asked)]
+    plain |= {kind: _by(**{kind: 1.0}) for kind in judgements}
     rows = [_row(dataset, name, [a.rank(score) for a in asked]) for name, score in plain.items()]
-    written = ("title", "title_mean", "passage", "prior")
-    for name, kinds in (
-        ("fitted: what was written", written),
-        ("fitted: written and acceptance", (*written, "acceptance")),
-        ("fitted: written and likelihood", (*written, "likelihood")),
-        ("fitted: all", Evidence._fields),
-    ):
+    for kinds in (_WRITTEN, *((*_WRITTEN, kind) for kind in judgements)):
+        name = f"fitted: {', '.join(kinds)}"
         rows.append(_row(dataset, name, _folded(asked, kinds), _fitted(asked, kinds).model_dump()))
     found = [1 if any(a.relevant) else 0 for a in asked]
     rows.append(_row(dataset, "bound: the relevant passage is among the candidates", found))
     return rows
+
+
+def _told(asked: _Asked, kind: str) -> bool:
+    return any(getattr(j.evidence, kind) for j in asked.judged)
 
 
 def _by(**weights: float) -> Callable[[Judged], float]:

@@ -104,7 +104,7 @@ def _candidates(title: Title, number: int, hypotheses: Sequence[Hypothesis], mem
             slot, read = h.slot, title.length + len(h.tokens) - len(h.unfed)
             if entry >= memory.passages:  # what was written is not how the passage begins
                 slot, read = title.slot, title.length
-            if rows not in found:
+            if rows not in found or h.logprob > found[rows].logprob:
                 found[rows] = Candidate(title.row, number, rows, slot, read, h.score, h.logprob, entry)
     return list(found.values())
 

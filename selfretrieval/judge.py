@@ -80,7 +80,8 @@ def combine(
     if settings.ranking == "paper":
         scores = [float(title_scores[t] * s) for t, s in zip(under, passage_scores, strict=True)]
     else:
-        scores = _below([e.score(settings.weights) for e in evidence], [v.judged for v in verdicts])
+        scores = [e.score(settings.weights) for e in evidence]
+    scores = _below(scores, [v.judged for v in verdicts])
     return [
         Judged(v.candidate, v.assessment, float(title_scores[t]), float(s), e, total, v.judged)
         for v, t, s, e, total in zip(verdicts, under, passage_scores, evidence, scores, strict=True)

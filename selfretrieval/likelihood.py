@@ -27,9 +27,10 @@ from selfretrieval.memory import Memory
 class Reader:
     """Judges passages by the questions they raise; keeps the keys and values of those it read last."""
 
-    def __init__(self, backbone: Backbone, memory: Memory, room_bytes: int) -> None:
-        """Keep at most `room_bytes` of keys and values between questions."""
-        self._backbone, self._memory, self._room_bytes = backbone, memory, room_bytes
+    def __init__(self, backbone: Backbone, memory: Memory, room_bytes: int, query_tokens: int) -> None:
+        """Keep at most `room_bytes` of keys and values between questions, which are cut after `query_tokens`."""
+        self._backbone, self._memory = backbone, memory
+        self._room_bytes, self._query_tokens = room_bytes, query_tokens
         self._kept: OrderedDict[int, Lattice] = OrderedDict()
         self._kept_bytes = 0
 
@@ -46,7 +47,7 @@ class Reader:
         """
         cue = self._backbone.encode([prompts.ASKED])[0]
         asked = self._backbone.encode_after(prompts.ASKED, [prompts.answer_of(q) for q in questions])
-        tails = [[*cue, *asked[c.row]] for c in candidates]
+        tails = [[*cue, *asked[c.row][: self._query_tokens]] for c in candidates]
         lengths = [len(self._memory.sequences[c.items[0]]) + len(t) for c, t in zip(candidates, tails, strict=True)]
         found = np.zeros(len(candidates))
         for chunk in chunks(lengths):

@@ -12,13 +12,14 @@ import numpy as np
 
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import require_lattice
+from harness.lm.ragged import Int64
 from harness.progress import SILENT, Progress
 from selfretrieval import prompts
 from selfretrieval.assess import token_logprobs
 from selfretrieval.memory import Floats, Memory
 
-_ROW_ENTRIES = 32
-"""Entries fed behind one copy of their title."""
+_ROW_TOKENS = 512
+"""Tokens fed behind one copy of a title, unless one entry has more: bounds the memory."""
 _ROWS = 16
 """Titles read at once."""
 
@@ -27,7 +28,7 @@ def priors(backbone: Backbone, memory: Memory, progress: Progress = SILENT) -> F
     """Return the (entries,) log-probability of each entry's tokens up to its cut, behind its title alone."""
     cuts = memory.cuts()
     cue = backbone.encode([prompts.TITLE if memory.heads.any() else prompts.PASSAGE])[0]
-    rows = _rows(memory, np.flatnonzero(cuts > 0).tolist())
+    rows = _rows(memory, cuts)
     found = np.zeros(len(memory.rows))
     progress.phase("prior", len(rows), "titles")
     for first in range(0, len(rows), _ROWS):
@@ -39,14 +40,18 @@ def priors(backbone: Backbone, memory: Memory, progress: Progress = SILENT) -> F
     return found
 
 
-def _rows(memory: Memory, entries: Sequence[int]) -> list[list[int]]:
-    """Group entries by title, at most `_ROW_ENTRIES` together."""
+def _rows(memory: Memory, cuts: Int64) -> list[list[int]]:
+    """Group the entries that need tokens by title, at most `_ROW_TOKENS` together."""
     groups: dict[bytes, list[list[int]]] = {}
-    for entry in entries:
-        mine = groups.setdefault(memory.sequences[entry][: memory.heads[entry]].tobytes(), [[]])
-        if len(mine[-1]) == _ROW_ENTRIES:
+    room: dict[bytes, int] = {}
+    for entry in np.flatnonzero(cuts > 0).tolist():
+        title = memory.sequences[entry][: memory.heads[entry]].tobytes()
+        mine = groups.setdefault(title, [])
+        if room.get(title, 0) < cuts[entry]:
             mine.append([])
+            room[title] = _ROW_TOKENS
         mine[-1].append(entry)
+        room[title] -= int(cuts[entry])
     return [row for rows in groups.values() for row in rows]
 
 

@@ -26,7 +26,7 @@ from harness.validation import validated
 from selfretrieval import prompts
 from selfretrieval.answer import sources, write_answers
 from selfretrieval.assess import Assessment, assess
-from selfretrieval.evidence import Question, fit
+from selfretrieval.evidence import Question, fit, telling
 from selfretrieval.examples import Views, draw_negatives
 from selfretrieval.generate import untitled, write_passages, write_titles
 from selfretrieval.judge import Judged, Verdict, combine, likeliest
@@ -131,7 +131,9 @@ class SelfRetriever:
                 Question([j.evidence for j in judged], [bool(gold & {*j.candidate.items}) for j in judged])
             )
             progress.advance()
-        self.settings = self.settings.model_copy(update={"weights": fit(questions, self.settings.weights)})
+        weights = fit(questions, self.settings.weights)
+        progress.record({"calibrated_on": len(telling(questions)), **weights.model_dump()})
+        self.settings = self.settings.model_copy(update={"weights": weights})
 
     def _examples(self, views: Views, split: Split) -> list[Example]:
         """Spend the token budget on the views, in the order the curriculum asks for."""
@@ -205,7 +207,7 @@ class SelfRetriever:
 
     def _judge(self, lattice: Lattice, inputs: Sequence[Sequence[int]], queries: Sequence[str]) -> list[list[Judged]]:
         """Run one batch of prompts through all stages; every stage goes on from the cache of the one before."""
-        settings, (backbone, memory, _) = self.settings, self._ready()
+        settings, memory = self.settings, self._ready().memory
         states, slots = lattice.prefill(inputs)
         titles = (
             write_titles(lattice, states, slots, memory, settings.title_beams)
@@ -317,7 +319,7 @@ class SelfRetriever:
         parts = self._ready()
         if self._readers is None or self._readers[0] is not parts:
             room_bytes = int(self.settings.passage_cache_gb * 2**30)
-            self._readers = parts, Reader(parts.backbone, parts.memory, room_bytes)
+            self._readers = parts, Reader(parts.backbone, parts.memory, room_bytes, self.settings.query_tokens)
         return self._readers[1]
 
     def _ready(self) -> _Parts:

@@ -47,7 +47,8 @@ class Measured(TypedDict):
 
     useful_tokens_per_s: over all steps but the first, which warms up. fed_tokens_per_s: the same with padding.
     useful_tokens: of those steps. padding: share of what was fed in all steps, 0..1. losses: of each step, nats a
-    target. rss_peak_bytes: while training.
+    target. rss_peak_bytes: while training. cores: processor seconds a second of these steps; where it is well below the
+    threads, or differs between the ways, something else was running and the speeds say nothing.
     """
 
     useful_tokens_per_s: float
@@ -56,6 +57,7 @@ class Measured(TypedDict):
     padding: float
     losses: list[float]
     rss_peak_bytes: int
+    cores: float
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,16 @@ def summarise(found: dict[Way, list[Measured]]) -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return heads and rows of the comparison."""
-    heads = ("way", "useful tokens/s", "tokens/s with padding", "padding", "peak RSS, GB", "first loss", "speed-up")
+    heads = (
+        "way",
+        "useful tokens/s",
+        "tokens/s with padding",
+        "padding",
+        "peak RSS, GB",
+        "cores",
+        "first loss",
+        "speed-up",
+    )
     rows: list[tuple[str, ...]] = [
         (
             name,
@@ -117,6 +128,7 @@ def table(figures: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...
             f"{m['fed_tokens_per_s']:.0f}",
             f"{m['padding']:.0%}",
             f"{m['rss_peak_bytes'] / 1e9:.2f}",
+            f"{m['cores']:.2f}",
             f"{m['losses'][0]:.4f}",
             speedup,
         )
@@ -153,10 +165,11 @@ def _read(path: Path) -> Task:
 
 
 class _Ends:
-    """Remembers when each step ended, and its loss, as a `Progress`."""
+    """Remembers when each step ended, by the clock and in processor time, and its loss, as a `Progress`."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
+        self.processor_s: list[float] = []
         self.losses: list[float] = []
 
     def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
@@ -167,6 +180,7 @@ class _Ends:
 
     def record(self, row: dict[str, float | int | str]) -> None:
         self.at.append(time.perf_counter())
+        self.processor_s.append(time.process_time())
         self.losses.append(float(row["loss"]))
 
 
@@ -255,6 +269,7 @@ def measure(way: Way, task: Task) -> Measured:
         "padding": 1 - sum(sizes) / sum(fed),
         "losses": ends.losses,
         "rss_peak_bytes": peak.peak_bytes,
+        "cores": (ends.processor_s[-1] - ends.processor_s[0]) / seconds,
     }
 
 

@@ -59,7 +59,8 @@ def _evened(rows: Rows) -> list[list[Example]]:
 
     Rows are padded to the longest of them, which costs a tenth of all work where they are as they were filled.
 
-    >>> [[len(e.tokens) for e in row] for row in _evened([[Example((1,) * n, ()) for n in (5, 1)], [Example((1,), ())]])]
+    >>> rows = [[Example((1,) * n, ()) for n in (5, 1)], [Example((1,), ())]]
+    >>> [[len(e.tokens) for e in row] for row in _evened(rows)]
     [[5], [1, 1]]
     """
     examples = [e for row in rows for e in row]

@@ -127,7 +127,7 @@ class Training:
         with still(self._module), torch.random.fork_rng([device] if device.type == "cuda" else []):
             score = broadcast_object_list([evaluation.score() if self.is_main else 0.0])[0]
         Backbone.forget(model)  # what was derived from these weights is out of date with the next step
-        if story.best_score is None or score > story.best_score:
+        if story.best_score is None or score >= story.best_score:  # of equals the one that has learned for longest
             story.best_score, story.best_tokens = score, story.tokens
             if self._settings.keep_best:
                 self._best = {name: p.detach().to("cpu", copy=True) for name, p in self._trained.items()}

@@ -17,7 +17,7 @@ from harness.experiment import Experiment, fingerprint
 from harness.measures import DEFAULT
 from harness.overrides import parse_setting
 from harness.types import Corpus, Dataset, Passage, Query, Split
-from harness.validation import dotted
+from harness.validation import dotted, validated
 
 TOML = """
 name = "trial"
@@ -150,6 +150,18 @@ class TestShipped:
         smoke = experiment.load("smoke")
         assert list(smoke.datasets) == ["vital-articles/500"]
         assert list(smoke.systems) == ["bm25", "oracle", "random"]
+
+    @pytest.mark.parametrize("name", [name for name, _ in experiment.shipped()])
+    def test_every_setting_is_one_its_system_has(self, name: str) -> None:
+        shipped = experiment.load(name)
+        for label, choice in shipped.systems.items():
+            validated(plan.resolve(choice.system).config, choice.settings(), name, ("systems", label))
+
+    @pytest.mark.parametrize("name", ["quick", "standard", "full"])
+    def test_language_models_of_one_experiment_read_equally_many_tokens(self, name: str) -> None:
+        settings = [choice.settings() for choice in experiment.load(name).systems.values()]
+        budgets = {s["training"]["tokens"] for s in settings if "tokens" in s.get("training", {})} - {0}
+        assert len(budgets) == 1
 
     def test_quick_cuts_passages(self) -> None:
         assert experiment.load("quick").datasets["vital-articles/500"].max_passage_words == 60

@@ -154,9 +154,9 @@ def test_training_teaches_words_that_mean_the_same(folder: str) -> None:
     tuned = built(folder, told=told)
     assert rr(plain(folder), DEV) < 0.6
     assert rr(tuned, DEV) > 0.9
-    judged = [row for row in told.rows if "dev_rr" in row]
+    judged = [row for row in told.rows if "dev_RR@10" in row]
     assert [row["epoch"] for row in judged] == list(range(13))
-    assert max(float(row["dev_rr"]) for row in judged) == pytest.approx(rr(tuned, DEV))
+    assert max(float(row["dev_RR@10"]) for row in judged) == pytest.approx(rr(tuned, DEV))
     steps = [row for row in told.rows if "loss" in row]
     assert {"step", "tokens", "loss", "learning_rate", "tokens_per_s"} == set(steps[0])
     # Per pair: [CLS] a [SEP], and two passages of four words with [CLS] and [SEP].
@@ -172,7 +172,7 @@ def test_what_harms_on_dev_is_not_kept(folder: str) -> None:
     kept = built(folder, harmful, dev, told)
     found = kept.search(["b3", "please a5"], 12)
     assert found == plain(folder).search(["b3", "please a5"], 12)
-    values = [float(row["dev_rr"]) for row in told.rows if "dev_rr" in row]
+    values = [float(row["dev_RR@10"]) for row in told.rows if "dev_RR@10" in row]
     assert values[0] == max(values) > values[-1] + 0.2
     # The same without a choice: the last weights stay, and they are worse.
     for unchosen in (built(folder, harmful, NO_DEV), built(folder, harmful, dev, dev_corpus=WORDS - 1)):

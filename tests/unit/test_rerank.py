@@ -129,7 +129,7 @@ def test_training_teaches_what_the_first_stage_cannot_know(folder: str) -> None:
     steps = [row for row in told.rows if "loss" in row]
     # [CLS] b [SEP] and three words with [SEP]; the right passage and the only other that BM25 finds.
     assert steps[-1]["tokens"] == 10 * WORDS * 2 * (3 + 4) == made.training_summary()["train_tokens"]
-    judged = {row["epoch"]: row["dev_rr"] for row in told.rows if "dev_rr" in row}
+    judged = {row["epoch"]: row["dev_RR@10"] for row in told.rows if "dev_RR@10" in row}
     assert list(judged) == list(range(11))
     assert told.rows[-1]["weight"] == made._weight > 0
     assert judged[told.rows[-1]["epoch"]] == max(judged.values()) == pytest.approx(rr(made, DEV))
@@ -162,7 +162,7 @@ def test_a_cross_encoder_that_comes_trained_is_used_as_it_comes(folder: str, tmp
     # On dev it is compared with the first stage before any training.
     told = Told()
     assert built(str(tmp_path), told=told, training={"epochs": 0})._weight > 0
-    assert [row["epoch"] for row in told.rows if "dev_rr" in row] == [0]
+    assert [row["epoch"] for row in told.rows if "dev_RR@10" in row] == [0]
 
 
 def test_only_the_first_candidates_are_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
