@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from harness.lm.session import Clock
 if TYPE_CHECKING:
     import torch
 
-NAME = "checkpoint.pt"
+NAME = "checkpoint.safetensors"
 _SAMPLED = 64
 """Values of each weight that go into a fingerprint."""
 
@@ -64,13 +63,13 @@ class Checkpoints:
 
     def load(self) -> dict[str, Any] | None:
         """Return what the last `save` of this training was given; None where there is none, or it is another's."""
-        import torch
+        from safetensors import SafetensorError
 
         try:
-            kept: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+            called, state = read(self._path)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None  # a damaged one costs its time, not the training
-        return kept["state"] if kept.get("fingerprint") == self._fingerprint else None
+        return state if called == self._fingerprint else None
 
     def save_when_due(self, state: Callable[[], Mapping[str, Any]]) -> None:
         """Write what `state` returns (tensors, numbers, texts and containers of them) where it is time for it.
@@ -80,11 +79,54 @@ class Checkpoints:
         """
         if self._clock() - self._last < self._every_s:
             return
-        import torch
+        from safetensors.torch import save_file
 
+        tensors: list[torch.Tensor] = []
+        told = {"fingerprint": self._fingerprint, "state": _parted(dict(state()), tensors)}
         with replacing(self._path, "the state of the training") as temporary:
-            torch.save({"fingerprint": self._fingerprint, "state": dict(state())}, temporary)
+            save_file(
+                {str(number): tensor for number, tensor in enumerate(tensors)},
+                temporary,
+                {"checkpoint": json.dumps(told)},
+            )
         self._last = self._clock()
+
+
+def read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the fingerprint of the training a checkpoint is of, and the state it kept.
+
+    Raises:
+        OSError, SafetensorError, KeyError, TypeError, ValueError: the file is absent, damaged or no checkpoint.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        told = json.loads(file.metadata()["checkpoint"])
+        tensors = [file.get_tensor(str(number)) for number in range(len(file.keys()))]
+    return told["fingerprint"], _joined(told["state"], tensors)
+
+
+def _parted(value: Any, tensors: list[torch.Tensor]) -> Any:
+    """Turn nested dicts and lists into what JSON holds: the tensors in them go to `tensors`, their places stay."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        tensors.append(value.detach().cpu().contiguous().clone())  # no two may share memory in the file
+        return {"tensor": len(tensors) - 1}
+    if isinstance(value, Mapping):  # the keys of an optimiser's state are numbers, which JSON has not
+        return {"pairs": [[key, _parted(part, tensors)] for key, part in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_parted(part, tensors) for part in value]
+    return value
+
+
+def _joined(value: Any, tensors: Sequence[torch.Tensor]) -> Any:
+    """Undo `_parted`; tuples come back as lists."""
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        return {key: _joined(part, tensors) for key, part in value["pairs"]}
+    return [_joined(part, tensors) for part in value] if isinstance(value, list) else value
 
 
 def fingerprint(model: Any, examples: Sequence[Example], facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from harness.errors import StorageError
 from harness.lm.backbone import Backbone
-from harness.lm.checkpoint import NAME
+from harness.lm.checkpoint import NAME, read
 from harness.lm.examples import Example
 from harness.lm.training import TrainingSettings, TrainingSummary, train
 from tests.lm_models import tiny_gpt2, tiny_llama
@@ -115,7 +115,7 @@ def test_only_the_latest_is_kept_and_frozen_weights_are_not(tmp_path: Path) -> N
     backbone = tiny_llama()
     train(backbone, EXAMPLES, SETTINGS, checkpoints=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    kept = torch.load(tmp_path / NAME, weights_only=True)["state"]
+    _, kept = read(tmp_path / NAME)
     assert kept["weights"].keys() == {n for n in weights(backbone) if "layers.1." in n or n == "model.norm.weight"}
 
 
@@ -152,7 +152,7 @@ def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path: Path) -> None:
     """The clock ticks at the beginning, twice a step and once after it: 3 a step, so every 7 means after step 3."""
     ticks = itertools.count()
     stopped(tiny_llama, tmp_path, 4, SETTINGS.model_copy(update={"checkpoint_s": 7}), clock=lambda: float(next(ticks)))
-    assert torch.load(tmp_path / NAME, weights_only=True)["state"]["story"]["steps"] == 3
+    assert read(tmp_path / NAME)[1]["story"]["steps"] == 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half", pickle.dumps(print, protocol=2)])
