@@ -86,9 +86,9 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
         meter["load_s"] = time.perf_counter() - started
         _seed(spec)
         alone, before = _chosen_alone(split, spec["latency_queries"], spec["latency_warmup"])
+        progress.phase("latency", len(alone), "queries")
         for text in before:
             retriever.search([text], spec["depth"])
-        progress.phase("latency", len(alone), "queries")
         meter["latency_ms"] = latencies(retriever.search, alone, spec["depth"], progress=progress)
         progress.phase("search", len(texts), "queries")
         tally = Tally(retriever)

@@ -308,7 +308,7 @@ def failing_report(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]
     def fail(folder: Path) -> Path:
         raise errors[0]
 
-    monkeypatch.setattr(cli, "_report", fail)
+    monkeypatch.setattr(cli, "build_report", fail)
     yield errors
 
 
