@@ -85,7 +85,7 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
         retriever = system.load(folder.model)
         meter["load_s"] = time.perf_counter() - started
         _seed(spec)
-        alone, before = _chosen_alone(split, spec["latency_queries"], spec["latency_warmup"])
+        alone, before = chosen_alone(split, spec["latency_queries"], spec["latency_warmup"])
         progress.phase("latency", len(alone), "queries")
         for text in before:
             retriever.search([text], spec["depth"])
@@ -111,7 +111,7 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     folder.write_meter(meter)
 
 
-def _chosen_alone(split: Split, count: int, warmup: int) -> tuple[list[str], list[str]]:
+def chosen_alone(split: Split, count: int, warmup: int) -> tuple[list[str], list[str]]:
     """Choose by hash the queries that are timed one at a time, and others that are searched before them, uncounted.
 
     The first ones of a split are often all about one document. Where a split has no others, some are searched twice.

@@ -45,12 +45,12 @@ def _table(cells: Sequence[KeptCell]) -> Table:
     for cell in cells:
         meter = cell["meter"]
         scores = [_value(cell, measure) for measure in MEASURES]
-        held = [meter.get("index_bytes"), meter.get("parameter_bytes")]
+        held = [b for b in (meter.get("index_bytes"), meter.get("parameter_bytes")) if b is not None]
         latency = meter.get("latency_ms")
         texts = [
             units.count(meter.get("train_tokens")),
             units.milliseconds(latency["p50"] if latency else None),
-            units.size(sum(h for h in held if h is not None) if any(h is not None for h in held) else None),
+            units.size(sum(held) if held else None),
             cell["fingerprint"][:_SHOWN],
         ]
         cells_of = [

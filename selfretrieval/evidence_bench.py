@@ -16,6 +16,7 @@ from harness import finished
 from harness.datasets import stored
 from harness.datasets.sampling import sample
 from harness.errors import ConfigError, DataError
+from harness.lm.examples import relevant_rows
 from harness.progress import SILENT, Progress
 from harness.records import Cell
 from harness.store import RunFolder
@@ -120,7 +121,7 @@ def _ask(retriever: SelfRetriever, dataset: Dataset, limit: int, progress: Progr
     asked = []
     for query in dev.queries:
         judged = prepared.explain([query.text])[0]
-        gold = {corpus.row_of[d] for d, grade in dev.qrels.get(query.qid, {}).items() if grade >= 1}
+        gold = relevant_rows(dev, query.qid, corpus)
         asked.append(_Asked(judged, [not gold.isdisjoint(j.candidate.items) for j in judged]))
         progress.advance()
     return asked

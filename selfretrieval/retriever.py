@@ -13,7 +13,7 @@ from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.dev import dev_search
-from harness.lm.examples import Example, spend_shares, supervised_pairs
+from harness.lm.examples import Example, relevant_rows, spend_shares, supervised_pairs
 from harness.lm.lattice import Lattice, require_lattice
 from harness.lm.session import told
 from harness.lm.training import TrainingSummary
@@ -123,10 +123,10 @@ class SelfRetriever:
     def _calibrate(self, dev: Split, progress: Progress) -> None:
         """Fit the weights of the evidence on dev queries, as far as there are any."""
         progress.phase("calibrate", len(dev), "queries")
-        questions, rows = [], self._ready().corpus.row_of
+        questions, corpus = [], self._ready().corpus
         for query in dev.queries:
             judged = [j for j in self.explain([query.text])[0] if j.judged]
-            gold = {rows[docid] for docid, grade in dev.qrels.get(query.qid, {}).items() if grade >= 1}
+            gold = relevant_rows(dev, query.qid, corpus)
             questions.append(
                 Question([j.evidence for j in judged], [bool(gold & {*j.candidate.items}) for j in judged])
             )
@@ -139,10 +139,7 @@ class SelfRetriever:
         """Spend the token budget on the views, in the order the curriculum asks for."""
         settings, rng = self.settings, random.Random(self.seed)
         pairs = supervised_pairs(split, views.corpus)
-        relevant = {
-            qid: {views.corpus.row_of[d] for d, grade in grades.items() if grade >= 1}
-            for qid, grades in split.qrels.items()
-        }
+        relevant = {qid: relevant_rows(split, qid, views.corpus) for qid in split.qrels}
         pools: dict[str, list[Example]] = {
             "memorise": views.memorise(masked=settings.masked_sentences) if settings.indexing else [],
             "predicate": views.predicate() if settings.indexing else [],

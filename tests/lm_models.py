@@ -202,3 +202,17 @@ def tiny_folder(folder: Path, seed: int = 0) -> str:
     torch.manual_seed(seed)
     LlamaForCausalLM(config).save_pretrained(folder)
     return str(folder)
+
+
+class Kept:
+    """A progress that remembers the rows of the training log."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None: ...
+
+    def advance(self, amount: int = 1) -> None: ...
+
+    def record(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)

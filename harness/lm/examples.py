@@ -88,6 +88,11 @@ def _forever(examples: Sequence[Example], rng: random.Random) -> Iterator[Exampl
         yield from rng.sample(examples, len(examples))
 
 
+def relevant_rows(split: Split, qid: str, corpus: Corpus) -> set[int]:
+    """Return the rows of the passages that are relevant to a query, at any grade."""
+    return {corpus.row_of[docid] for docid, grade in split.qrels.get(qid, {}).items() if grade >= 1}
+
+
 def supervised_pairs(split: Split, corpus: Corpus) -> list[tuple[Query, int]]:
     """List (query, row of a gold passage) in query order; of graded passages only those of the highest grade."""
     pairs: list[tuple[Query, int]] = []

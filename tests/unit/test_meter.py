@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from harness.cell import chosen_alone
+from harness.datasets.sampling import sample
 from harness.errors import ConfigError, DataError
 from harness.meter import PeakRss, folder_bytes, gpu_peak_bytes, latencies, reset_gpu_peak, rss_bytes, throughput
-from harness.types import Hit
+from harness.types import Hit, Query, Split
 
 MB = 10**6
 LINUX = sys.platform == "linux"
@@ -184,3 +186,14 @@ def test_folder_bytes_counts_regular_files_once(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     assert folder_bytes(tmp_path) == 15
     assert folder_bytes(tmp_path / "absent") == 0
+
+
+def test_queries_timed_alone_are_chosen_by_hash_and_others_warm_up() -> None:
+    """The first ones of a split are often about one document: neither they nor the timed ones may warm its cache."""
+    split = Split("test", tuple(Query(f"q{i}", f"text {i}") for i in range(40)), {f"q{i}": {"d": 1} for i in range(40)})
+    timed, before = chosen_alone(split, 6, 3)
+    assert (len(timed), len(before)) == (6, 3)
+    assert not {*timed} & {*before}
+    assert timed == [query.text for query in sample(split, 6).queries] != [f"text {i}" for i in range(6)]
+    alone, again = chosen_alone(split.head(2), 6, 3)
+    assert (alone, again) == (["text 0", "text 1"], ["text 0", "text 1"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from harness.lm.batches import collate, pack, share
 from harness.lm.examples import Example, Piece, join, spend
 from harness.lm.objective import target_loss
 from harness.lm.training import TrainingSettings, train
-from tests.lm_models import tiny_llama
+from tests.lm_models import Kept, tiny_llama
 
 EXAMPLES = [
     Example((5, 6, 7, 8, 9), ((3, 5),)),
@@ -52,18 +51,6 @@ def test_restricted_vocabulary_normalises_over_what_is_kept() -> None:
     logits = backbone.model(torch.tensor([EXAMPLES[0].tokens])).logits[0][:, 2:13]
     wanted = functional.cross_entropy(logits[[2, 3]], torch.tensor([8 - 2, 9 - 2]), reduction="sum")
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
-
-
-class Kept:
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def phase(self, name: str, total: int | None = None, unit: str = "") -> None: ...
-
-    def advance(self, amount: int = 1) -> None: ...
-
-    def record(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
 
 
 def test_training_lowers_the_loss_and_leaves_frozen_weights_alone() -> None:

@@ -19,25 +19,13 @@ from harness.lm.trie import TokenTrie
 from harness.retriever import Resumable
 from harness.types import Corpus, Hit, Passage, Query, Split
 from selfretrieval.retriever import SelfRetrievalSettings, SelfRetriever
-from tests.lm_models import tiny_folder, tiny_gpt2, tiny_llama
+from tests.lm_models import Kept, tiny_folder, tiny_gpt2, tiny_llama
 
 EXAMPLES = [Example((5, 6, 7, 8, 9), ((3, 5),)), Example((9, 3, 4), ((1, 3),)), Example((2, 8, 7, 6), ((1, 4),))] * 12
 QUICK = TrainingSettings(
     frozen_layers=1, dtype="float32", batch_tokens=24, row_tokens=12, learning_rate=1e-2, dev_evaluations=4
 )
 TRIE = TokenTrie.from_sequences([[5, 1], [6, 7, 1], [8, 9, 3, 1]])
-
-
-class Log:
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def phase(self, name: str, total: int | None = None, unit: str = "") -> None: ...
-
-    def advance(self, amount: int = 1) -> None: ...
-
-    def record(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
 
 
 class Scripted:
@@ -72,7 +60,7 @@ def parameters(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("make", [tiny_llama, with_dropout])
 def test_evaluating_does_not_change_what_is_learned(make: Any) -> None:
-    without, with_, log = make(), make(), Log()
+    without, with_, log = make(), make(), Kept()
     train(without, EXAMPLES, QUICK, seed=1)
     last = QUICK.model_copy(update={"keep_best": False})
     seen = Scripted(with_, 0.1, 0.4, 0.3, 0.2)
@@ -82,7 +70,7 @@ def test_evaluating_does_not_change_what_is_learned(make: Any) -> None:
 
 
 def test_the_best_weights_stay() -> None:
-    backbone, log = tiny_llama(), Log()
+    backbone, log = tiny_llama(), Kept()
     seen = Scripted(backbone, 0.1, 0.4, 0.4, 0.3)
     summary = train(backbone, EXAMPLES, QUICK, evaluate=seen, progress=log)
     assert all(torch.equal(p, seen.seen[2][name]) for name, p in parameters(backbone).items()), "of equals the later"
@@ -95,7 +83,7 @@ def test_the_best_weights_stay() -> None:
 
 
 def test_evaluations_are_evenly_spaced_and_end_with_the_last_step() -> None:
-    backbone, log = tiny_llama(), Log()
+    backbone, log = tiny_llama(), Kept()
     train(backbone, EXAMPLES, QUICK, evaluate=Scripted(backbone, 1, 2, 3, 4), progress=log)
     steps = len([row for row in log.rows if "loss" in row])
     measured = [row["step"] + 1 for row in log.rows if "dev_RR@5" in row]
@@ -116,7 +104,7 @@ def test_the_time_of_evaluations_is_told_apart() -> None:
             now[0] += 100
             return super().score()
 
-    log = Log()
+    log = Kept()
     summary = train(backbone, EXAMPLES, QUICK, evaluate=Slow(backbone, 1, 2, 3, 4), clock=clock, progress=log)
     assert summary.seconds == len([row for row in log.rows if "loss" in row])
     assert summary.evaluation_s == 4 * 101
@@ -159,14 +147,14 @@ CORPUS = Corpus.from_passages(
 )
 
 
-def built(system: str, folder: str, dev: Split, **changes: object) -> tuple[Any, Log]:
+def built(system: str, folder: str, dev: Split, **changes: object) -> tuple[Any, Kept]:
     training = {"tokens": 1500, "batch_tokens": 200, "frozen_layers": 0, "dtype": "float32", "dev_evaluations": 3}
     table = {"backbone": folder, "training": training, "dtype": "float32", **changes}
     kinds: dict[str, Any] = {
         "dsi": lambda: Dsi(DsiSettings.model_validate({**table, "docid": "naive"})),
         "self-retrieval": lambda: SelfRetriever(SelfRetrievalSettings.model_validate(table)),
     }
-    retriever, log = kinds[system](), Log()
+    retriever, log = kinds[system](), Kept()
     retriever.index(CORPUS, DEV, dev, log)
     return retriever, log
 
@@ -210,7 +198,7 @@ def test_passages_are_judged_while_training_only_where_asked_for(folder: str, mo
 def test_a_stopped_index_goes_on(folder: str, tmp_path: Path) -> None:
     """Stopped behind its second evaluation; what it kept is enough to end as if it had not been."""
 
-    class Stopping(Log):
+    class Stopping(Kept):
         def record(self, row: dict[str, Any]) -> None:
             super().record(row)
             if len([r for r in self.rows if "dev_RR@5" in r]) == 2 and "loss" in row:
@@ -220,7 +208,7 @@ def test_a_stopped_index_goes_on(folder: str, tmp_path: Path) -> None:
     training |= {"checkpoint_s": 0}
     table = {"backbone": folder, "training": training, "dtype": "float32", "docid": "naive"}
 
-    def index(log: Log) -> Dsi:
+    def index(log: Kept) -> Dsi:
         dsi = Dsi(DsiSettings.model_validate(table))
         dsi.keep_training_in(tmp_path / "kept")
         dsi.index(CORPUS, DEV, DEV, log)
@@ -228,9 +216,9 @@ def test_a_stopped_index_goes_on(folder: str, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         index(Stopping())
-    log, whole = Log(), Dsi(DsiSettings.model_validate(table))
+    log, whole = Kept(), Dsi(DsiSettings.model_validate(table))
     resumed = index(log)
-    expected = Log()
+    expected = Kept()
     whole.index(CORPUS, DEV, DEV, expected)
     assert resumed.search(["text 1", "text 5"], 9) == whole.search(["text 1", "text 5"], 9)
     assert [(r["step"], r.get("loss"), r.get("dev_RR@5")) for r in log.rows] == [

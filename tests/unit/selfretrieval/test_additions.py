@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.errors import ConfigError
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts
+from selfretrieval.assess import Assessment
 from selfretrieval.evidence import Evidence, Question, Weights, fit, log_odds
+from selfretrieval.generate import Candidate, Title
+from selfretrieval.judge import Verdict, combine
 from selfretrieval.memory import later_sentences
 from selfretrieval.settings import SelfRetrievalSettings
 from tests.lm_models import logprobs_after, tiny_folder
@@ -199,3 +203,20 @@ def test_what_is_not_judged_ranks_below_in_the_order_of_its_scores(retriever: Se
     assert len(few) == len(every)
     assert all(j.assessment is None and j.evidence.likelihood == 0 for j in few if not j.judged)
     assert max(j.score for j in few if not j.judged) < min(j.score for j in read)
+
+
+@pytest.mark.parametrize("ranking", ["paper", "log-linear"])
+def test_an_unread_passage_of_the_best_title_ranks_below_a_read_one_of_a_poor_title(ranking: str) -> None:
+    state = torch.zeros(1)
+    titles = [Title(0, 1, -0.1, -0.1, 1, 0, state), Title(0, 2, -2.0, -2.0, 1, 0, state)]
+    unread, other, read = (
+        Candidate(0, t, (i,), 0, 0, -1.0, lp, i) for i, (t, lp) in enumerate([(0, -1), (0, -2), (1, -1)])
+    )
+    verdicts = [
+        Verdict(unread, False, None, 0.0),
+        Verdict(other, False, None, 0.0),
+        Verdict(read, True, Assessment(0.5, 0.5), 0.0),
+    ]
+    settings = SelfRetrievalSettings.model_validate({"ranking": ranking})
+    first, second, last = combine(settings, titles, verdicts, np.zeros(0))
+    assert last.score > first.score >= second.score
