@@ -17,6 +17,7 @@ from harness.datasets import stored
 from harness.datasets.sampling import sample
 from harness.errors import ConfigError, DataError
 from harness.lm.examples import relevant_rows
+from harness.overrides import parse_setting
 from harness.progress import SILENT, Progress
 from harness.records import Cell
 from harness.store import RunFolder
@@ -27,6 +28,8 @@ from selfretrieval.prior import priors
 from selfretrieval.retriever import SelfRetriever
 
 FOLDS = 5
+WRITTEN_FIRST = (10, 20, 40, 80)
+"""Among so many candidates, those most probably written, the relevant passage is looked for: what `judged` can miss."""
 _NONE = dict.fromkeys(Evidence._fields, 0.0)
 _WRITTEN = ("title", "title_mean", "passage", "prior")
 
@@ -55,6 +58,11 @@ class _Asked(NamedTuple):
         told = [(j.evidence._replace(**hidden), good) for j, good in zip(*self, strict=True) if j.judged]
         return Question([evidence for evidence, _ in told], [good for _, good in told])
 
+    def among(self, count: int) -> bool:
+        """Tell whether a relevant candidate is among the `count` most probably written."""
+        order = sorted(zip(*self, strict=True), key=lambda pair: -(pair[0].evidence.title + pair[0].evidence.passage))
+        return any(good for _, good in order[:count])
+
     def rank(self, score: Callable[[Judged], float]) -> int:
         """Return the place of the first relevant candidate, from 1; 0 where there is none."""
         order = sorted(range(len(self.judged)), key=lambda i: (not self.judged[i].judged, -score(self.judged[i])))
@@ -62,7 +70,13 @@ class _Asked(NamedTuple):
 
 
 def measure(
-    folder: Path, *, systems: Sequence[str] | None, dataset: str | None, limit: int, progress: Progress = SILENT
+    folder: Path,
+    *,
+    systems: Sequence[str] | None,
+    dataset: str | None,
+    limit: int,
+    sets: Sequence[str] = (),
+    progress: Progress = SILENT,
 ) -> list[Row]:
     """Rank the candidates of at most `limit` dev queries in every way.
 
@@ -71,16 +85,18 @@ def measure(
         systems: its label, or None for the first.
         dataset: None for all of the run.
         limit: dev queries, chosen by hash.
+        sets: settings of the search to change, as "title_beams=20"; what was trained stays.
         progress: told about each dataset.
 
     Raises:
-        ConfigError: no system that is asked for is of this kind, or fewer queries than a fit needs.
+        ConfigError: no system that is asked for is of this kind, fewer queries than a fit needs, or a setting that
+            cannot be.
         DataError: a dataset without dev queries.
         UnknownNameError, RunFolderError: the run has no such system or dataset, or is not done.
     """
     if limit < FOLDS * 2:
         raise ConfigError(f"at least {FOLDS * 2} queries", str(limit), "raise --limit")
-    run = RunFolder(folder)
+    run, changes = RunFolder(folder), _changes(sets)
     cells = [c for c in finished.pick(run, systems, dataset) if not finished.problem(run, c)]
     chosen: dict[str, Cell] = {}
     for cell in cells:
@@ -90,10 +106,19 @@ def measure(
         raise ConfigError(
             "a Self-Retrieval system that is done", f"none in {folder}", "name another run, system or dataset"
         )
-    return [row for cell in chosen.values() for row in _rows(run, cell, limit, progress)]
+    return [row for cell in chosen.values() for row in _rows(run, cell, limit, changes, progress)]
 
 
-def _rows(run: RunFolder, cell: Cell, limit: int, progress: Progress) -> list[Row]:
+def _changes(sets: Sequence[str]) -> dict[str, object]:
+    """Read settings as `--set` takes them; they have names of one part."""
+    read = [parse_setting(setting) for setting in sets]
+    for path, _ in read:
+        if len(path) > 1:
+            raise ConfigError("a setting of the search such as title_beams=20", ".".join(path), "leave out its table")
+    return {path[0]: value for path, value in read}
+
+
+def _rows(run: RunFolder, cell: Cell, limit: int, changes: Mapping[str, object], progress: Progress) -> list[Row]:
     dataset = stored.open_folder(run.data_folder(cell.dataset))
     if not len(dataset.dev):
         raise DataError(f"dev queries in {cell.dataset}", "none", "choose another dataset with --dataset")
@@ -102,7 +127,7 @@ def _rows(run: RunFolder, cell: Cell, limit: int, progress: Progress) -> list[Ro
         retriever = finished.load(run, cell)
         if not isinstance(retriever, SelfRetriever):
             raise ConfigError("a Self-Retrieval system", cell.system, "name another with --systems")
-        asked = _ask(retriever, dataset, limit, progress)
+        asked = _ask(retriever.with_settings(**changes), dataset, limit, progress)
     usable = len(telling([a.question(Evidence._fields) for a in asked]))
     if usable * (FOLDS - 1) < ENOUGH * FOLDS:
         expected = f"{-(-ENOUGH * FOLDS // (FOLDS - 1))} dev queries whose relevant passage is among the candidates"
@@ -141,6 +166,10 @@ def compare(asked: Sequence[_Asked], dataset: str) -> list[Row]:
     for kinds in (_WRITTEN, *((*_WRITTEN, kind) for kind in judgements)):
         name = f"fitted: {', '.join(kinds)}"
         rows.append(_row(dataset, name, _folded(asked, kinds), _fitted(asked, kinds).model_dump()))
+    for count in WRITTEN_FIRST:
+        if any(len(a.judged) > count for a in asked):
+            found = [1 if a.among(count) else 0 for a in asked]
+            rows.append(_row(dataset, f"bound: it is among the {count} most probably written", found))
     found = [1 if any(a.relevant) else 0 for a in asked]
     rows.append(_row(dataset, "bound: the relevant passage is among the candidates", found))
     return rows

@@ -37,6 +37,19 @@ def test_queries_are_ranked_by_each_evidence_and_what_was_not_read_comes_last() 
     assert rows["bound: the relevant passage is among the candidates"]["hits_1"] == 1.0
 
 
+def test_the_bound_says_how_many_candidates_must_be_judged() -> None:
+    """The twelve candidates are written in the order of their numbers; the relevant ones are the third and the last."""
+
+    def twelve(gold: int) -> evidence_bench._Asked:
+        found = [judged(i, title=-float(i), likelihood=5.0 if i == gold else 0.1 * i) for i in range(12)]
+        return evidence_bench._Asked(found[::-1], [i == gold for i in range(12)][::-1])
+
+    rows = {r["ranking"]: r["hits_1"] for r in evidence_bench.compare([twelve(2), twelve(11)], "d")}
+    assert rows["bound: it is among the 10 most probably written"] == 0.5
+    assert rows["bound: the relevant passage is among the candidates"] == 1.0
+    assert not any("among the 20" in name for name in rows)  # nobody wrote so many
+
+
 def test_weights_come_from_the_other_folds() -> None:
     """One query in five contradicts the others: fitted with it, it would pull the weights; it must not help itself."""
     queries = [asked(1 + i % 2, tells=-5.0 if i % 5 == 0 else 5.0) for i in range(40)]
@@ -70,6 +83,11 @@ def test_a_trained_system_is_measured_and_too_little_is_refused(tmp_path: Path) 
     rows = evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=20)
     assert {r["queries"] for r in rows} == {20}
     assert rows[-1]["hits_1"] == 1.0  # six beams write all six titles
+    narrow = evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=30, sets=["title_beams=4"])
+    assert narrow[-1]["hits_1"] < 1.0
+    for wrong, says in (("shares.title=1", "leave out its table"), ("titel_beams=3", "title_beams")):
+        with pytest.raises(ConfigError, match=says):
+            evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=20, sets=[wrong])
     heads, lines = evidence_bench.table(rows)
     assert len(heads) == len(lines[0])
     with pytest.raises(ConfigError, match="raise --limit"):
