@@ -74,6 +74,9 @@ class Scores:
         """Average over each slice; with an interval for "all", and elsewhere for the primary measure alone."""
         rows: list[Result] = []
         for part, qids in self._slices[cell.dataset].items():
+            if not qids:
+                # The mean over no query is no figure.
+                continue
             for name, by_qid in values.items():
                 found = [by_qid[qid] for qid in qids]
                 row = Result(

@@ -1,45 +1,42 @@
-"""Read a folder in BEIR layout: corpus.jsonl, queries.jsonl and qrels/{train,dev,test}.tsv."""
+"""Read a set in BEIR layout: corpus.jsonl, queries.jsonl and qrels/{train,dev,test}.tsv, in a folder or an archive."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.datasets import checks, chunking
+from harness.datasets import blanks, checks, handed_on, layout, paths
+from harness.datasets.files import File
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import gather
 from harness.errors import DataError
 from harness.types import Corpus, Dataset, Passage, Query, Split
 
-_SPLITS = ("train", "dev", "test")
-_LAYOUT = "corpus.jsonl, queries.jsonl and qrels/test.tsv"
 
+def load(given: str, settings: DatasetSettings) -> Dataset:
+    """Read the folder or archive `given` and describe it.
 
-def load(path: Path, settings: DatasetSettings) -> Dataset:
-    """Read the folder `path`, cut its texts as the settings say, and describe it.
-
-    The name is the folder's. A missing train.tsv or dev.tsv gives an empty split; other qrels files are ignored. A
-    query without a relevant passage (grade from 1) is left out of its split, which the card's notes say.
+    The name is the folder's, or the archive's without its ending. A missing train.tsv or dev.tsv gives an empty split;
+    other qrels files are ignored. A query without a relevant passage (grade from 1) is left out of its split, which
+    the card's notes say. Qrels may be TREC's, also in files that end in .trec, .qrels or .txt.
 
     Raises:
         DataError: something is missing or malformed; names the file and the line.
     """
-    checks.folder(path)
-    corpus = read_corpus(path / "corpus.jsonl")
-    queries = read_queries(path / "queries.jsonl")
+    found = layout.find(paths.find(given))
+    corpus = read_corpus(found.corpus)
+    queries = read_queries(found.queries)
     notes: list[str] = []
-    splits = {name: _split(name, path / "qrels" / f"{name}.tsv", corpus, queries, notes) for name in _SPLITS}
-    _need_test(splits["test"], path / "qrels" / "test.tsv", notes)
+    splits = {name: _split(name, found.qrels.get(name), corpus, queries, notes) for name in layout.QRELS}
+    if queries:  # a set without any is indexed and searched, not evaluated
+        _need_test(splits["test"], found.qrels["test"], notes)
     unused = queries.keys() - {query.qid for split in splits.values() for query in split.queries}
     if unused:
         notes.append(f"{len(unused)} of {len(queries)} queries are in no split")
-    name = path.resolve().name or "beir"
-    dataset = Dataset(name, corpus, **splits, card=_card(name, settings, notes + _empty_texts(corpus, queries)))
-    return dataset if settings.max_passage_words is None else chunking.divide(dataset, settings.max_passage_words)
+    return Dataset(found.name, corpus, **splits, card=_card(found, notes + blanks.counted(corpus, queries.values())))
 
 
-def read_corpus(path: Path) -> Corpus:
+def read_corpus(file: File) -> Corpus:
     """Stream a corpus file into Arrow, in the order of the file.
 
     Each line: `_id` and `text`, optionally `title` (default "") and `document` (default the `_id`).
@@ -47,14 +44,14 @@ def read_corpus(path: Path) -> Corpus:
     Raises:
         DataError: a line is malformed, two passages share an `_id`, or there is no passage.
     """
-    corpus = gather(_passages(path))
+    corpus = gather(_passages(file))
     if not len(corpus):
-        raise DataError("at least one passage", "an empty corpus", "put one JSON object a line into it", file=path)
-    checks.unique_passages(corpus, path)
+        raise DataError("at least one passage", "an empty corpus", "put one JSON object a line into it", file=file.path)
+    checks.unique_passages(corpus, file)
     return corpus
 
 
-def read_queries(path: Path) -> dict[str, Query]:
+def read_queries(file: File) -> dict[str, Query]:
     """Read a queries file: qid -> query, in the order of the file; answers come from `metadata.answers`.
 
     Raises:
@@ -62,7 +59,7 @@ def read_queries(path: Path) -> dict[str, Query]:
     """
     queries: dict[str, Query] = {}
     line_of: dict[str, int] = {}
-    for place, record in checks.records(path):
+    for place, record in checks.records(file):
         qid = checks.identifier(record, place)
         if qid in queries:
             got = f"{qid!r} again, first used in line {line_of[qid]}"
@@ -72,8 +69,8 @@ def read_queries(path: Path) -> dict[str, Query]:
     return queries
 
 
-def _passages(path: Path) -> Iterator[Passage]:
-    for place, record in checks.records(path):
+def _passages(file: File) -> Iterator[Passage]:
+    for place, record in checks.records(file):
         docid = checks.identifier(record, place)
         document = checks.plain_id(checks.string(record, "document", place, docid), "a document", place)
         yield Passage(docid, checks.string(record, "title", place, ""), checks.string(record, "text", place), document)
@@ -90,10 +87,10 @@ def _answers(record: Mapping[str, Any], place: checks.Place) -> tuple[str, ...]:
     return tuple(checks.clean(answer, "answers", place) for answer in answers)
 
 
-def _split(name: str, path: Path, corpus: Corpus, queries: Mapping[str, Query], notes: list[str]) -> Split:
-    if name != "test" and not checks.exists(path):
+def _split(name: str, file: File | None, corpus: Corpus, queries: Mapping[str, Query], notes: list[str]) -> Split:
+    if file is None:
         return Split(name)
-    found = list(checks.judgements(path))
+    found = list(checks.judgements(file))
     checks.known_passages(found, corpus)
     qrels = _qrels(found, queries)
     relevant = {qid for qid, judged in qrels.items() if max(judged.values()) >= 1}
@@ -116,35 +113,25 @@ def _qrels(found: list[checks.Judgement], queries: Mapping[str, Query]) -> dict[
     return qrels
 
 
-def _need_test(test: Split, path: Path, notes: list[str]) -> None:
+def _need_test(test: Split, file: File, notes: list[str]) -> None:
     if not test.queries:
         dropped = [note for note in notes if note.startswith("test: ")]
         got = "; ".join(["no test query", *dropped])
         fix = "add judgements with a score of 1 or more"
-        raise DataError("at least one test query with a relevant passage", got, fix, file=path)
+        raise DataError("at least one test query with a relevant passage", got, fix, file=file.path)
 
 
-def _empty_texts(corpus: Corpus, queries: Mapping[str, Query]) -> list[str]:
-    from pyarrow import compute
-
-    # Chunk by chunk, so that trimming never copies the whole corpus.
-    texts = corpus.table.column("text").chunks
-    passages = sum(compute.sum(compute.equal(compute.utf8_trim_whitespace(t), "")).as_py() for t in texts)
-    blank = sum(not query.text.strip() for query in queries.values())
-    counted = ((passages, len(corpus), "passages"), (blank, len(queries), "queries"))
-    return [f"{n} of {total} {what} have no text" for n, total, what in counted if n]
-
-
-def _card(name: str, settings: DatasetSettings, notes: list[str]) -> dict[str, Any]:
-    inherited = "; each passage inherits the grade of the text it is cut from" if settings.max_passage_words else ""
+def _card(found: layout.Layout, notes: list[str]) -> dict[str, Any]:
+    told = handed_on.read(found.corpus)
     return {
-        "source": f"the folder {name} in BEIR layout ({_LAYOUT})",
+        "source": f"{found.source} in BEIR layout ({layout.WORDS}){told.source}",
         "licence": "not part of the layout; see where the set comes from",
-        "description": f"{name}, a set in BEIR layout",
+        "description": f"{found.name}, a set in BEIR layout",
+        **told.card,
         "protocol": {
-            "chunking": chunking.describe(settings.max_passage_words),
-            "split_rule": "as given by the files qrels/train.tsv, dev.tsv and test.tsv",
-            "judgements": f"as given; relevant from grade 1{inherited}",
+            **told.protocol,
+            "split_rule": f"as given by the files in qrels: {', '.join(f.path.name for f in found.qrels.values())}",
+            "judgements": "as given; relevant from grade 1",
         },
         "notes": notes,
     }

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.datasets import checks, chunking, sampling
+from harness.datasets import checks, sampling
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import gather
 from harness.errors import DataError, DependencyError, UnknownNameError
@@ -29,6 +29,8 @@ SIZES: Mapping[str, int | None] = {"500": 500, "1k": 1000, "2k": 2000, "5k": 500
 _FILE = "summaries_en-us.json"
 _TRAIN, _DEV = 0.6, 0.7
 """Upper bounds of the query's hash fraction; test is the rest."""
+OPENING_BONUS = 1
+"""Added to the grade of an article's first passage where articles are cut: its description is of the opening."""
 
 
 class Article(NamedTuple):
@@ -66,10 +68,7 @@ def load(name: str, settings: DatasetSettings) -> Dataset:
     chosen = sorted(articles, key=lambda article: article.docid)[: SIZES[name.partition("/")[2]]]
     corpus = gather(Passage(a.docid, a.title, a.text, a.docid) for a in chosen)
     splits = _splits([article for article in chosen if article.qid in queries])
-    dataset = Dataset(name, corpus, **splits, card=_card(len(chosen), len(articles), settings))
-    if settings.max_passage_words is None:
-        return dataset
-    return chunking.divide(dataset, settings.max_passage_words, opening_bonus=1)
+    return Dataset(name, corpus, **splits, card=_card(len(chosen), len(articles), settings))
 
 
 def read_articles() -> list[Article]:
@@ -161,12 +160,11 @@ def _card(chosen: int, total: int, settings: DatasetSettings) -> dict[str, Any]:
             "Wikidata short descriptions, where unique, of at least 3 words, and without the article's title"
         ),
         "protocol": {
-            "chunking": chunking.describe(settings.max_passage_words),
             "split_rule": (
                 f"SHA-256 of '{NAME}|<query id>' as a fraction: below {_TRAIN} train, below {_DEV} dev, else test; "
                 "articles in order of the SHA-256 of their title, so that smaller sizes are part of larger ones"
             ),
-            "judgements": graded if settings.max_passage_words else "grade 1 for the described article",
+            "judgements": graded if settings.cuts else "grade 1 for the described article",
         },
         "notes": [],
     }

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from harness.datasets.stored import gather
 from harness.errors import ConfigError
-from harness.types import Corpus, Dataset, Passage, Split
+
+Weigh = Callable[[list[str]], tuple[list[str], list[int]]]
+"""Words -> words, those longer than a passage in pieces, and what each counts towards the limit of a passage."""
+
+
+class _Group(NamedTuple):
+    """Words that stay together."""
+
+    words: list[str]
+    weight: int
+
+
+def one_each(words: list[str]) -> tuple[list[str], list[int]]:
+    """Count every word as 1."""
+    return words, [1] * len(words)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -68,55 +81,76 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def windows(text: str, max_words: int) -> list[str]:
-    """Group whole sentences, first come first in, into passages of at most `max_words` words.
+def windows(
+    text: str, limit: int, overlap: int = 0, whole_sentences: bool = True, weigh: Weigh = one_each
+) -> list[str]:
+    """Group whole sentences, first come first in, into passages of at most `limit` words.
 
     Words are what white space separates. A longer sentence is cut between words. White space is squeezed to one
     blank. A text without words gives no passages.
 
+    Args:
+        text: what is cut.
+        limit: the most a passage weighs, in words or in what `weigh` counts.
+        overlap: the most that the end of a passage weighs which the next one repeats: whole sentences, or words where
+            sentences are not kept whole; less than `limit`.
+        whole_sentences: False: cut between any two words.
+        weigh: counts words; by default each as 1.
+
     >>> windows("One two. Three four. Five six seven eight nine ten.", 5)
     ['One two. Three four.', 'Five six seven eight nine', 'ten.']
+    >>> windows("One two. Three four. Five six.", 5, overlap=2)
+    ['One two. Three four.', 'Three four. Five six.']
+    >>> windows("One two. Three four. Five six.", 5, overlap=1, whole_sentences=False)
+    ['One two. Three four. Five', 'Five six.']
 
     Raises:
-        ConfigError: `max_words` is less than 1.
+        ConfigError: `limit` is less than 1, or `overlap` not less than it.
     """
-    if max_words < 1:
-        raise ConfigError("passages of at least 1 word", f"max_words = {max_words}", "choose a number from 1")
+    if limit < 1 or not 0 <= overlap < limit:
+        got = f"max_words = {limit}, overlap = {overlap}"
+        raise ConfigError("passages of at least 1 word that repeat less than they hold", got, "correct these settings")
     passages: list[str] = []
-    current: list[str] = []
-    for words in _pieces(text, max_words):
-        if len(current) + len(words) > max_words:
-            passages.append(" ".join(current))
-            current = []
-        current = current + words
-    return [*passages, " ".join(current)] if current else passages
+    current: list[_Group] = []
+    weight = 0
+    for group in _groups(text, limit, whole_sentences, weigh):
+        if weight + group.weight > limit:
+            passages.append(_joined(current))
+            current = _tail(current, min(overlap, limit - group.weight)) if overlap else []
+            weight = sum(kept.weight for kept in current)
+        current.append(group)
+        weight += group.weight
+    return [*passages, _joined(current)] if current else passages
 
 
-def divide(dataset: Dataset, max_words: int, opening_bonus: int = 0) -> Dataset:
-    """Cut every passage of a dataset into passages of at most `max_words` words and pass the judgements on.
-
-    The passages of docid `d` are called `d.0`, `d.1`, … in the order of the text, also where there is one only; they
-    keep the title and the document. A text without words stays one empty passage. Each passage inherits the grade
-    of the whole; `opening_bonus` is added to the first passage of what is relevant (grade from 1).
-    """
-    pieces: dict[str, int] = {}
-    corpus = gather(_divided(dataset.corpus, max_words, pieces))
-    train, dev, test = (_spread(s, pieces, opening_bonus) for s in (dataset.train, dataset.dev, dataset.test))
-    return replace(dataset, corpus=corpus, train=train, dev=dev, test=test)
-
-
-def describe(max_words: int | None) -> str:
-    """Say in the card how texts were cut."""
-    if max_words is None:
-        return "none: every text is one passage"
-    return f"whole sentences, at most {max_words} words a passage; longer sentences are cut between words"
+def _groups(text: str, limit: int, whole_sentences: bool, weigh: Weigh) -> Iterator[_Group]:
+    """Yield what is never cut: sentences, or runs of words of a sentence that is too long, or single words."""
+    for part in sentences(text) if whole_sentences else [text]:
+        words, weights = weigh(part.split())
+        if whole_sentences and words and sum(weights) <= limit:
+            yield _Group(words, sum(weights))
+            continue
+        start = total = 0
+        for place, weight in enumerate(weights):
+            if place > start and (total + weight > limit or not whole_sentences):
+                yield _Group(words[start:place], total)
+                start, total = place, 0
+            total += weight
+        if words:
+            yield _Group(words[start:], total)
 
 
-def _pieces(text: str, max_words: int) -> Iterator[list[str]]:
-    for sentence in sentences(text):
-        words = sentence.split()
-        for start in range(0, len(words), max_words):
-            yield words[start : start + max_words]
+def _tail(groups: list[_Group], room: int) -> list[_Group]:
+    """Return as many of the last groups as weigh at most `room` together."""
+    start = len(groups)
+    while start and groups[start - 1].weight <= room:
+        start -= 1
+        room -= groups[start].weight
+    return groups[start:]
+
+
+def _joined(groups: list[_Group]) -> str:
+    return " ".join(word for group in groups for word in group.words)
 
 
 def _is_end(text: str, match: re.Match[str]) -> bool:
@@ -141,22 +175,3 @@ def _ends_after(word: str, after: str) -> bool:
         following = re.match(r"[^\W\d_]+", after)
         return following is not None and following[0].lower() in _STARTERS
     return lower not in _NEVER and not (after[0].isdigit() and lower in _BEFORE_NUMBER)
-
-
-def _divided(corpus: Corpus, max_words: int, pieces: dict[str, int]) -> Iterator[Passage]:
-    for passage in corpus:
-        texts = windows(passage.text, max_words) or [""]
-        pieces[passage.docid] = len(texts)
-        for number, text in enumerate(texts):
-            yield passage._replace(docid=f"{passage.docid}.{number}", text=text)
-
-
-def _spread(split: Split, pieces: Mapping[str, int], opening_bonus: int) -> Split:
-    def grades(judged: Mapping[str, int]) -> dict[str, int]:
-        return {
-            f"{docid}.{number}": grade + (opening_bonus if number == 0 and grade >= 1 else 0)
-            for docid, grade in judged.items()
-            for number in range(pieces[docid])
-        }
-
-    return replace(split, qrels={qid: grades(judged) for qid, judged in split.qrels.items()})

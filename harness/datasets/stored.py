@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from harness.errors import RunFolderError, StorageError
+from harness.progress import SILENT, Progress
 from harness.types import CORPUS_SCHEMA, Corpus, Dataset, Passage, Query, Split
 
 _BATCH_ROWS = 4096
@@ -22,20 +25,37 @@ _QUERIES = pa.schema(
 _QRELS = pa.schema([("split", pa.string()), ("qid", pa.string()), ("docid", pa.string()), ("grade", pa.int32())])
 
 
+_WATCHER: ContextVar[Progress] = ContextVar("watcher", default=SILENT)
+"""Who is told while passages are gathered: every source does it, and none of them has to pass the watcher on."""
+
+
+@contextlib.contextmanager
+def watched(progress: Progress) -> Iterator[None]:
+    """Tell `progress` how many passages `gather` has taken in, inside the block."""
+    token = _WATCHER.set(progress)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
+
+
 def gather(passages: Iterable[Passage]) -> Corpus:
     """Copy a stream of passages into a corpus, batch by batch, so that few are Python objects at a time."""
-    batches = [pa.record_batch(columns, schema=CORPUS_SCHEMA) for columns in _columns(passages)]
+    batches, progress = [], _WATCHER.get()
+    for columns in _columns(passages):
+        batches.append(pa.record_batch(columns, schema=CORPUS_SCHEMA))
+        progress.advance(batches[-1].num_rows)
     return Corpus(pa.Table.from_batches(batches, schema=CORPUS_SCHEMA))
 
 
-def checksum(dataset: Dataset) -> str:
+def checksum(dataset: Dataset, progress: Progress = SILENT) -> str:
     """Compute the SHA-256 (hex) over passages, queries and judgements of all splits.
 
     One compact JSON array a line: passages in corpus order, then per split (train, dev, test) its queries in order and
     its judgements sorted by qid and docid.
     """
     digest = hashlib.sha256()
-    for row in _canonical(dataset):
+    for row in _canonical(dataset, progress):
         digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
     return digest.hexdigest()
 
@@ -99,7 +119,7 @@ def _columns(passages: Iterable[Passage]) -> Iterator[list[pa.Array]]:
     characters = 0
     for passage in passages:
         rows.append(passage)
-        characters += len(passage.text)
+        characters += sum(map(len, passage))
         if len(rows) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
             yield [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
             rows, characters = [], 0
@@ -107,9 +127,11 @@ def _columns(passages: Iterable[Passage]) -> Iterator[list[pa.Array]]:
         yield [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
 
 
-def _canonical(dataset: Dataset) -> Iterator[list[Any]]:
-    for passage in dataset.corpus:
+def _canonical(dataset: Dataset, progress: Progress) -> Iterator[list[Any]]:
+    for row, passage in enumerate(dataset.corpus, start=1):
         yield ["passage", *passage]
+        if row % _BATCH_ROWS == 0:
+            progress.advance(_BATCH_ROWS)
     for split in (dataset.train, dataset.dev, dataset.test):
         for query in split.queries:
             yield ["query", split.name, query.qid, query.text, list(query.answers)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 
@@ -63,10 +64,44 @@ def test_tables_show_scores_and_fingerprints(run: Path, tmp_path: Path) -> None:
         assert cell["fingerprint"][:8] in text
         (value,) = [r["value"] for r in cell["results"] if (r["slice"], r["measure"]) == ("all", "Success@1")]
         assert f"{value:.3f}" in text
+    assert "†" not in text
+
+
+def test_rows_of_other_data_are_marked_and_take_no_part(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "kept.json"
+    kept.keep(run, file)
     record = json.loads(file.read_text())
-    record["cells"][1]["checksum"] = "another"
+    other = next(cell for cell in record["cells"] if cell["family"] != "bracket")
+    other["checksum"] = "another0beyond"
+    (score,) = [r for r in other["results"] if (r["slice"], r["measure"]) == ("all", "Success@1")]
+    score["value"] = 0.9999
+    for row in other["results"]:
+        row["n"] = 4321
     file.write_text(json.dumps(record))
-    assert markdown(file).count("data another") == 1  # a table of its own
+    text = markdown(file)
+    (line,) = [line for line in text.splitlines() if line.startswith("|") and "†" in line]
+    assert f"{other['system']} †" in line
+    assert "1.000" in line and "**1.000**" not in line
+    assert "4,321" not in text
+    assert "*† measured on other data (another0): not comparable with the other rows*" in text
+    assert text.count("| System |") == 1
+
+
+def test_sizes_of_the_corpus_beams_and_answers_are_kept_where_they_were_measured(tmp_path: Path) -> None:
+    file = tmp_path / "kept.json"
+    write_sample(tmp_path / "run", beams=(1, 5), answers=True)
+    by_system = {cell["system"]: cell for cell in kept.keep(tmp_path / "run", file)}
+    assert all(cell["corpus"] == {"passages": 500, "documents": 500} for cell in by_system.values())
+    assert [row["beam_size"] for row in by_system["dsi"]["beams"]] == [1, 5]
+    assert by_system["dense"]["answers"]["n"] == 120
+    assert not {"beams", "answers"} & by_system["bm25"].keys()
+
+
+@pytest.mark.parametrize("module", [kept])
+def test_examples_in_docstrings(module: object) -> None:
+    results = doctest.testmod(module)  # type: ignore[arg-type]
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_what_was_not_kept_by_this_program_is_refused(run: Path, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.datasets.chunking import divide, sentences, windows
+from harness.datasets.chunking import sentences, windows
 from harness.errors import ConfigError
-from harness.types import Corpus, Dataset, Passage, Query, Split
 
 SPLIT = [
     ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
@@ -111,17 +110,3 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     sentences(text)
     # Quadratic behaviour would take minutes; the bound leaves room for a busy machine.
     assert time.perf_counter() - start < 5
-
-
-def test_divide_gives_the_opening_its_bonus_only_where_relevant() -> None:
-    corpus = Corpus.from_passages([Passage("a", "T", "One two. Three four.", "doc"), Passage("b", "U", " ", "b")])
-    test = Split("test", (Query("q", "?"),), {"q": {"a": 1, "b": 0}})
-    dataset = Dataset("d", corpus, Split("train"), Split("dev"), test)
-    divided = divide(dataset, 2, opening_bonus=1)
-    assert list(divided.corpus) == [
-        Passage("a.0", "T", "One two.", "doc"),
-        Passage("a.1", "T", "Three four.", "doc"),
-        Passage("b.0", "U", "", "b"),
-    ]
-    assert divided.test.qrels == {"q": {"a.0": 2, "a.1": 1, "b.0": 0}}
-    assert dataset.test.qrels == {"q": {"a": 1, "b": 0}}

@@ -9,28 +9,21 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harness.datasets import DatasetSettings, load, names
+from harness.datasets import DatasetSettings, load, names, sources
 from harness.errors import DataError, HarnessError, UnknownNameError
 
 
 def test_names_are_listed_with_one_line_each() -> None:
     listed = dict(names())
-    assert list(listed) == [*(f"vital-articles/{size}" for size in ("500", "1k", "2k", "5k", "10k")), "beir:PATH"]
+    sizes = [f"vital-articles/{size}" for size in ("500", "1k", "2k", "5k", "10k")]
+    assert list(listed) == [*sizes, *(source.form for source in sources.SOURCES)]
+    assert all(source.form.startswith(f"{source.prefix}:") for source in sources.SOURCES)
     assert all(line and "\n" not in line for line in listed.values())
 
 
 @pytest.mark.parametrize("name", ["vital-articles", "vital-articles/50", "vital-articels/500", "squad", "", "beir:"])
 def test_unknown_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownNameError) as caught:
-        load(name)
-    assert repr(name) in caught.value.got
-    assert "vital-articles/500" in caught.value.fix
-    assert "beir:PATH" in caught.value.fix
-
-
-@pytest.mark.parametrize("name", ["hf:BeIR/scifact", "irds:beir/nfcorpus"])
-def test_hub_ids_name_the_accepted_forms(name: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         load(name)
     assert repr(name) in caught.value.got
