@@ -1,4 +1,4 @@
-"""Write a file whole or not at all: a temporary file in the same folder, fsync, then os.replace."""
+"""Write a file whole or not at all: a temporary file in the same folder, fsync, then os.replace. So too a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import StorageError
+from harness.errors import ConfigError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -46,6 +46,35 @@ def replacing(path: Path, what: str) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, what: str) -> Iterator[Path]:
+    """Give an empty folder to fill; it becomes `path` when the block ends well, else nothing of it stays.
+
+    Args:
+        path: the folder to make; the folders above it are made where they are missing.
+        what: what is being written, in words, for the error message.
+
+    Raises:
+        ConfigError: `path` is there already.
+        StorageError: the file system refused.
+    """
+    temporary: Path | None = None
+    try:
+        if path.exists() or path.is_symlink():
+            fix = "name another folder, or remove this one first"
+            raise ConfigError("a folder that is not there yet", str(path), fix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(path)
+    except OSError as error:
+        raise _refused(error, path, what) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str, what: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness import finished
 from harness.errors import ConfigError, HarnessError
+from harness.printable import printable
 from harness.records import Cell
 from harness.store import RunFolder
 
@@ -54,7 +55,7 @@ class Question:
 
     @classmethod
     def of(cls, folder: Path, text: str, systems: Sequence[str] | None = None, dataset: str | None = None) -> Question:
-        """Find whom to ask: the systems named, or all but the brackets, on `dataset` or the first one of the run.
+        """Find whom to ask: systems named, or all but brackets and outside runs; on `dataset` or the run's first.
 
         Raises:
             RunFolderError: `folder` holds no run, or a run without cells.
@@ -67,7 +68,7 @@ class Question:
         datasets = finished.datasets(run)
         chosen = dataset or datasets[0]
         cells = finished.pick(run, systems, chosen)
-        picked = tuple(cell for cell in cells if systems or cell.family != BRACKET)
+        picked = tuple(cell for cell in cells if systems or not (cell.outside or cell.family == BRACKET))
         return cls(text, run, chosen, picked, tuple(d for d in datasets if d != chosen))
 
     def answers(self, k: int, clock: Callable[[], float] = time.perf_counter) -> Iterator[Answer]:
@@ -126,12 +127,15 @@ def _box(answer: Answer, width: int) -> Panel:
 
 def _heading(answer: Answer) -> str:
     if answer.problem:
-        return f"{answer.system} — {answer.problem}"
-    return f"{answer.system} — {answer.search_ms:.1f} ms" + ("" if answer.hits else ", nothing found")
+        return printable(f"{answer.system} — {answer.problem}")
+    return f"{printable(answer.system)} — {answer.search_ms:.1f} ms" + ("" if answer.hits else ", nothing found")
 
 
 def _lines(answer: Answer) -> list[str]:
-    return [f"{hit.score:.4g}  {_one_line(hit.title) or hit.docid}: {_first_words(hit.text)}" for hit in answer.hits]
+    return [
+        f"{hit.score:.4g}  {_one_line(hit.title) or printable(hit.docid)}: {_first_words(hit.text)}"
+        for hit in answer.hits
+    ]
 
 
 def _first_words(text: str) -> str:

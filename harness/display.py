@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from harness.pace import Pace, duration, number
+from harness.printable import printable
 from harness.records import Cell, Meter
 from harness.store import CellFolder
 
@@ -78,8 +79,10 @@ class Plan:
         datasets, systems, seeds = (
             list(dict.fromkeys(getattr(c, key) for c in self.cells)) for key in ("dataset", "system", "seed")
         )
-        size = f"{_many(datasets, 'dataset')} × {_many(systems, 'system')} × {_many(seeds, 'seed')}"
-        first = f"plan: {_many(self.cells, 'cell')} = {size}"
+        size = f" = {_many(datasets, 'dataset')} × {_many(systems, 'system')} × {_many(seeds, 'seed')}"
+        # An outside run may be there for some of the datasets alone.
+        every = len(self.cells) == len(datasets) * len(systems) * len(seeds)
+        first = f"plan: {_many(self.cells, 'cell')}" + size * every
         return [first, *(f"{dataset}: {', '.join(self._systems(dataset))}" for dataset in datasets)]
 
     def _systems(self, dataset: str) -> list[str]:
@@ -222,7 +225,7 @@ class LiveDisplay:
     def _print(self, text: str, style: str = "") -> None:
         from rich.text import Text
 
-        self._console.print(Text(text, style=style))
+        self._console.print(Text(printable(text), style=style))
 
     def _now(self) -> RenderableType:
         """Draw the moving part: the cell and its phase, the bar, the count of cells."""
@@ -253,7 +256,7 @@ class LiveDisplay:
     def _short(self, text: str) -> Text:
         from rich.text import Text
 
-        return Text(text, no_wrap=True, overflow="ellipsis")
+        return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def figures_of(scores: Mapping[str, float] | None, meter: Meter) -> list[str]:

@@ -10,6 +10,8 @@ max_passage_words = 60
 [systems.dsi-naive]                     # a label of its own, for the system called dsi
 system = "dsi"
 docids = "naive"                        # the rest is checked by that system's settings
+[runs.colbert]                          # a system that is not run here, only its hits are read
+file = "colbert.trec"                   # several datasets: [runs.colbert.files] with dataset = "file" lines
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from harness import overrides
+from harness.datasets.files import opened
 from harness.datasets.settings import DatasetSettings
-from harness.errors import ConfigError, UnknownNameError
+from harness.errors import ConfigError, DataError, UnknownNameError
 from harness.measures import DEFAULT
 from harness.validation import validated
 
+LONGEST_BYTES = 2**20
+"""A longer file is no experiment, and reading it as one would take minutes."""
 FOLDER_NAME = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 """Names that become folders: letters, digits, '.', '_' and '-'."""
 
@@ -70,6 +75,20 @@ class SystemChoice(BaseModel):
         return dict(self.model_extra or {})
 
 
+class OutsideRun(_Table):
+    """The run of a system that is not run here, as TREC files; paths begin in the current folder."""
+
+    file: str | None = Field(None, min_length=1, description="file, in an experiment of one dataset")
+    files: dict[str, Annotated[str, StringConstraints(min_length=1)]] = Field({}, description="dataset -> file")
+
+    @model_validator(mode="after")
+    def _either(self) -> OutsideRun:
+        """Refuse none and both."""
+        if (self.file is None) == (not self.files):
+            raise ValueError("either a file, or files by dataset")
+        return self
+
+
 class Experiment(_Table):
     """Everything that decides what is run."""
 
@@ -87,6 +106,7 @@ class Experiment(_Table):
     batch: Batch = Batch()
     datasets: dict[str, DatasetSettings] = Field(min_length=1)
     systems: dict[FOLDER_NAME, SystemChoice] = Field(min_length=1)
+    runs: dict[FOLDER_NAME, OutsideRun] = Field({}, description="label -> run of a system that is not run here")
 
     @field_validator("systems", mode="before")
     @classmethod
@@ -128,9 +148,13 @@ class Experiment(_Table):
         sets: Sequence[str] = (),
         seed: int | None = None,
         limit: int | None = None,
+        *,
+        runs: Sequence[str] = (),
     ) -> Experiment:
         """Return the experiment changed as `harness.overrides.apply` describes, checked again."""
-        changed = overrides.apply(self.table(), datasets=datasets, systems=systems, sets=sets, seed=seed, limit=limit)
+        changed = overrides.apply(
+            self.table(), datasets=datasets, systems=systems, sets=sets, seed=seed, limit=limit, runs=runs
+        )
         return self.from_table(changed, f"experiment {self.name!r} as changed on the command line")
 
 
@@ -160,13 +184,18 @@ def load(name_or_path: str) -> Experiment:
     if path.suffix != ".toml" and path.name == name_or_path and not path.is_file():
         raise UnknownNameError.of("experiment", name_or_path, shipped_files)
     try:
-        text = path.read_bytes()
-    except OSError as error:
+        with opened(path) as file:
+            text = file.read(LONGEST_BYTES + 1)
+    except (OSError, DataError) as error:
+        reason = error.got if isinstance(error, DataError) else error.strerror
         raise ConfigError(
             "an experiment's TOML file",
-            f"{name_or_path} ({error.strerror})",
+            f"{name_or_path} ({reason})",
             f"correct the path, or name a shipped experiment: {', '.join(shipped_files)}",
         ) from error
+    if len(text) > LONGEST_BYTES:
+        fix = "name an experiment's file"
+        raise ConfigError(f"at most {LONGEST_BYTES:,} bytes of TOML in {name_or_path}", "more", fix)
     return Experiment.from_table(_parse(text, name_or_path), name_or_path)
 
 
@@ -185,8 +214,9 @@ def _parse(text: bytes, origin: str) -> dict[str, Any]:
     """Read TOML; the error names file and line."""
     try:
         return tomllib.loads(text.decode("utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"TOML in {origin}", str(error), f"correct {origin}") from error
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"UTF-8 text in {origin}", f"other bytes (at line {line})", "save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        # Beside what is no TOML: more digits than Python reads, tables in tables without end.
+        raise ConfigError(f"TOML in {origin}", str(error), f"correct {origin}") from error

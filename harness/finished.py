@@ -67,6 +67,8 @@ def pick(run: RunFolder, systems: Sequence[str] | None = None, dataset: str | No
 def problem(run: RunFolder, cell: Cell) -> str:
     """Say why a cell cannot be searched; empty where it can."""
     status = run.status(cell)
+    if cell.outside:
+        return "is an outside run: only its hits are known, it cannot be asked"
     if status is None:
         return "has not run yet"
     if status["state"] != "done":

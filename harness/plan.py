@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from harness import __version__, datasets, measures, registry
+from harness import __version__, datasets, measures, outside, registry
 from harness.errors import ConfigError, DataError, DependencyError
 from harness.experiment import Experiment, fingerprint
+from harness.outside import Outside
+from harness.records import OUTSIDE
 from harness.retriever import System
 from harness.store import FORMAT, Cell, RunFolder, slug
 from harness.swap import kept_beside
@@ -19,6 +21,7 @@ from harness.types import Dataset, Split
 from harness.validation import validated
 
 INTERVALS = "Slices of the queries have confidence intervals for the primary measure alone."
+ONE_FILE = "An outside run is one file: it counts for every seed, and its spread over the seeds says nothing."
 DEV_WITHHELD = "The dev queries are evaluated, so the systems did not get them to choose settings on."
 
 
@@ -28,17 +31,27 @@ class Plan:
 
     experiment: with every system's settings filled in.
     datasets: name (of the dataset itself, not the path it was asked for by) -> dataset; systems: label -> system.
-    cells: in the order they run.
+    outside: (dataset, label) -> outside run. cells: in the order they run.
     """
 
     experiment: Experiment
     datasets: Mapping[str, Dataset]
     systems: Mapping[str, System]
+    outside: Mapping[tuple[str, str], Outside]
     cells: tuple[Cell, ...]
 
     def notes(self) -> list[str]:
         """Say what a reader of the results must know about how they came about."""
-        return [INTERVALS, *([DEV_WITHHELD] if self.experiment.split == "dev" else [])]
+        notes = [INTERVALS, *([DEV_WITHHELD] if self.experiment.split == "dev" else [])]
+        notes += [note for found in self.outside.values() for note in found.notes]
+        return notes + [ONE_FILE] * (bool(self.outside) and len(self.experiment.seeds) > 1)
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Return the settings of a cell's system; of an outside run, which file it is."""
+        if cell.outside:
+            found = self.outside[cell.dataset, cell.system]
+            return {"file": found.source.file, "sha256": found.sha256}
+        return self.experiment.systems[cell.system].settings()
 
 
 class Spec(TypedDict):
@@ -71,17 +84,19 @@ def prepare(experiment: Experiment, out: Path) -> Plan:
 
     Raises:
         ConfigError: a measure, a system, a setting or a pair of names that cannot be used.
-        DataError: a dataset that cannot be read, or without queries in the evaluated split.
+        DataError: a dataset or an outside run that cannot be read, or a dataset without queries in the evaluated split.
         DependencyError: a system's package is not installed.
     """
     measured = _with_measures(experiment)
-    _check_folders(measured.systems, {"data": "the dataset's own folder"}, "systems (give one another label)")
+    labels = [*measured.systems, *measured.runs]
+    _check_folders(labels, {"data": "the dataset's own folder"}, "systems or outside runs (give one another label)")
     systems = {label: resolve(choice.system) for label, choice in measured.systems.items()}
     resolved = _with_settings(measured, systems)
     loaded = [_load(name, resolved) for name in resolved.datasets]
     _check_folders([dataset.name for dataset in loaded], {"report": "the report"}, "datasets (leave one out)")
     by_name = {dataset.name: dataset for dataset in loaded}
-    return Plan(resolved, by_name, systems, tuple(_cells(resolved, by_name, systems, RunFolder(out))))
+    found = _outside(resolved, dict(zip(resolved.datasets, by_name, strict=True)), by_name)
+    return Plan(resolved, by_name, systems, found, tuple(_cells(resolved, by_name, systems, found, RunFolder(out))))
 
 
 def resolve(name: str) -> System:
@@ -105,6 +120,11 @@ def evaluated(dataset: Dataset, split: str, limit: int | None) -> Split:
     return dataset.split(split).head(limit)
 
 
+def has_queries(dataset: Dataset) -> bool:
+    """Tell whether any split has queries; a set without any can be indexed and searched, but not evaluated."""
+    return any(map(len, (dataset.train, dataset.dev, dataset.test)))
+
+
 def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
     """Write down what the child processes of a cell need to know."""
     experiment = plan.experiment
@@ -115,7 +135,7 @@ def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
         training=(Path("..") / kept_beside(cell.folder, cell.fingerprint).relative_to(cell.folder.parent)).as_posix(),
         system=cell.system,
         registered=cell.registered,
-        settings=experiment.systems[cell.system].settings(),
+        settings=plan.settings(cell),
         seed=cell.seed,
         split=experiment.split,
         limit=experiment.limit,
@@ -187,7 +207,7 @@ def _with_settings(experiment: Experiment, systems: Mapping[str, System]) -> Exp
 
 def _load(name: str, experiment: Experiment) -> Dataset:
     dataset = datasets.load(name, experiment.datasets[name])
-    if not len(dataset.split(experiment.split)):
+    if not len(dataset.split(experiment.split)) and has_queries(dataset):
         raise DataError(
             f"queries in the split {experiment.split!r} of {name}",
             "none",
@@ -196,32 +216,53 @@ def _load(name: str, experiment: Experiment) -> Dataset:
     return dataset
 
 
+def _outside(
+    experiment: Experiment, names: Mapping[str, str], loaded: Mapping[str, Dataset]
+) -> dict[tuple[str, str], Outside]:
+    """Read every outside run once, so that one that cannot be used is refused before anything starts."""
+    found = {}
+    for source in outside.sources(experiment.runs, names):
+        dataset = loaded[source.dataset]
+        split = evaluated(dataset, experiment.split, experiment.limit)
+        found[source.dataset, source.label], _ = outside.read(source, dataset, split, experiment.depth)
+    return found
+
+
 def _cells(
-    experiment: Experiment, loaded: Mapping[str, Dataset], systems: Mapping[str, System], folder: RunFolder
-) -> Sequence[Cell]:
-    return [
-        Cell(
-            dataset=name,
-            system=label,
-            registered=choice.system,
-            family=systems[label].family,
-            seed=seed,
-            folder=folder.cell_folder(name, label, seed),
-            fingerprint=_cell_fingerprint(experiment, dataset, label, seed),
-        )
-        for name, dataset in loaded.items()
-        for label, choice in experiment.systems.items()
-        for seed in experiment.seeds
-    ]
+    experiment: Experiment,
+    loaded: Mapping[str, Dataset],
+    systems: Mapping[str, System],
+    found: Mapping[tuple[str, str], Outside],
+    folder: RunFolder,
+) -> Iterator[Cell]:
+    for name, dataset in loaded.items():
+        for label in (*experiment.systems, *(label for own, label in found if own == name)):
+            if label in systems:
+                registered, family = experiment.systems[label].system, systems[label].family
+                settings = experiment.systems[label].settings()
+            else:
+                # What the file is called decides nothing.
+                registered, family, settings = OUTSIDE, OUTSIDE, {"sha256": found[name, label].sha256}
+            for seed in experiment.seeds:
+                yield Cell(
+                    dataset=name,
+                    system=label,
+                    registered=registered,
+                    family=family,
+                    seed=seed,
+                    folder=folder.cell_folder(name, label, seed),
+                    fingerprint=_cell_fingerprint(experiment, dataset, registered, settings, seed),
+                )
 
 
-def _cell_fingerprint(experiment: Experiment, dataset: Dataset, label: str, seed: int) -> str:
+def _cell_fingerprint(
+    experiment: Experiment, dataset: Dataset, registered: str, settings: Mapping[str, Any], seed: int
+) -> str:
     """Digest everything that decides a cell's figures, except the sources (status.json keeps those as `code`)."""
-    choice = experiment.systems[label]
     return fingerprint(
         {
-            "registered": choice.system,
-            "settings": choice.settings(),
+            "registered": registered,
+            "settings": settings,
             "seed": seed,
             "dataset": dataset.card["checksum"],
             "split": experiment.split,

@@ -13,6 +13,10 @@ FORMAT = 1
 """Version of the run folder this program writes and reads."""
 
 
+OUTSIDE = "outside"
+"""Stands as `registered` and as `family` of a cell whose hits were read from a file: no system of ours made them."""
+
+
 class CellKey(Protocol):
     """What tells one cell from another; anything with these three attributes will do."""
 
@@ -33,7 +37,7 @@ class CellKey(Protocol):
 class Cell:
     """One dataset x system x seed.
 
-    system: its label, unique in the experiment; registered: the name in the registry.
+    system: its label, unique in the experiment; registered: the name in the registry, `OUTSIDE` for an outside run.
     folder: where its files are; fingerprint: changes with anything that changes its results.
     """
 
@@ -44,6 +48,11 @@ class Cell:
     seed: int
     folder: Path
     fingerprint: str
+
+    @property
+    def outside(self) -> bool:
+        """Whether its hits were read from a file."""
+        return self.registered == OUTSIDE
 
 
 class CellRecord(TypedDict):
@@ -212,8 +221,11 @@ class Meter(TypedDict, total=False):
 
     dev_score, dev_tokens: quality on dev queries of the best weights a training was seen with, and how many tokens had
     been trained on by then; dev_s: seconds spent measuring it, which `index_s` includes and `tokens_per_s` does not.
+    hits: of an outside run, of which nothing else is known.
+    latency_samples_ms: each query of `latency_ms`, in the order asked.
     """
 
+    hits: int
     load_s: float
     index_s: float
     save_s: float
@@ -224,6 +236,7 @@ class Meter(TypedDict, total=False):
     dev_tokens: int
     dev_s: float
     latency_ms: LatencyMs
+    latency_samples_ms: list[float]
     queries_per_s: float
     batch_size: int
     rss_peak_bytes: PeakBytes

@@ -67,6 +67,22 @@ def read_trec(path: Path) -> Run:
     return {qid: ranked(of_query.values()) for qid, of_query in hits.items()}
 
 
+def read_first(path: Path) -> dict[str, str]:
+    """Read the docid of each query's best hit from a file of `write_trec`, without looking closely at the others.
+
+    Raises:
+        DataError: absent, damaged, or a line of another shape; names file and line.
+    """
+    best: dict[str, str] = {}
+    for number, line in enumerate(_text_lines(path), start=1):
+        columns = line.split(" ", 4)
+        if len(columns) != 5:
+            raise _bad_line(path, number, f"six columns: {_COLUMNS}", repr(line.rstrip("\n")))
+        if columns[3] == "1":
+            best[unquote(columns[0])] = unquote(columns[2])
+    return best
+
+
 def _lines(qid: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
     for rank, hit in enumerate(hits, start=1):
         if not (qid and hit.docid and math.isfinite(hit.score)):

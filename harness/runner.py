@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import __version__
+from harness import __version__, outside
 from harness.child import Outcome, run_child, usable_cores
 from harness.datasets import stored
 from harness.environment import code_fingerprint, describe
 from harness.errors import DataError, RunFolderError
 from harness.experiment import Experiment
+from harness.jsonfile import AGAIN
 from harness.lock import locked
 from harness.plan import Plan, evaluated, prepare, spec
 from harness.scoring import Scores, measure
@@ -120,7 +121,6 @@ class _Running:
 
     def _find_finished(self) -> None:
         """Take in the planned cells that are done with the same fingerprint."""
-        names = set(self._plan.experiment.measures)
         for cell in self._plan.cells:
             recover(cell.folder)
             # A cell whose files are damaged or incomplete is made again.
@@ -128,9 +128,11 @@ class _Running:
                 status = CellFolder(cell.folder).status()
                 if status is None or status["state"] != "done" or status["fingerprint"] != cell.fingerprint:
                     continue
-                values = CellFolder(cell.folder).per_query()
+                # A set without queries has nothing to write, not even the names of the measures.
+                measures: dict[str, dict[str, float]] = {name: {} for name in self._plan.experiment.measures}
+                values = measures | CellFolder(cell.folder).per_query()
                 qids = {query.qid for query in self._splits[cell.dataset].queries}
-                if values.keys() == names and all(by_qid.keys() == qids for by_qid in values.values()):
+                if values.keys() == measures.keys() and all(by_qid.keys() == qids for by_qid in values.values()):
                     self._scores.add(cell, values)
                     self._finished[cell] = status
 
@@ -167,22 +169,11 @@ class _Running:
         return status["state"]
 
     def _execute(self, cell: Cell, folder: CellFolder) -> Status:
-        """Run the two processes of a cell, measure what they found and write how it ended."""
-        limits = self._plan.experiment.limits
+        """Find the hits of a cell, measure them and write how it ended."""
         folder.write_spec(spec(self._plan, cell, self._threads))
         started, begin = _now(), time.monotonic()
-        for task in ("index", "search"):
-            outcome = run_child(
-                task,
-                folder.path,
-                limits,
-                deadline=begin + limits.time_s,
-                threads=self._threads,
-                tell=lambda event: self._observer.event(cell, event),
-            )
-            if outcome.reason is not None:
-                break
-        else:
+        outcome = self._taken_in(cell, folder) if cell.outside else self._run_processes(cell, folder)
+        if outcome.reason is None:
             outcome = self._measured(cell, folder, outcome)
         status = Status(
             format=FORMAT,
@@ -198,6 +189,38 @@ class _Running:
         )
         folder.write_status(status)
         return status
+
+    def _run_processes(self, cell: Cell, folder: CellFolder) -> Outcome:
+        """Let one process index and another search."""
+        limits = self._plan.experiment.limits
+        begin = time.monotonic()
+        for task in ("index", "search"):
+            outcome = run_child(
+                task,
+                folder.path,
+                limits,
+                deadline=begin + limits.time_s,
+                threads=self._threads,
+                tell=lambda event: self._observer.event(cell, event),
+            )
+            if outcome.reason is not None:
+                break
+        return outcome
+
+    def _taken_in(self, cell: Cell, folder: CellFolder) -> Outcome:
+        """Write the hits of an outside run as those of a system are written; nothing else of it is known."""
+        planned = self._plan.outside[cell.dataset, cell.system]
+        split, depth = self._splits[cell.dataset], self._plan.experiment.depth
+        try:
+            found, run = outside.read(planned.source, self._plan.datasets[cell.dataset], split, depth)
+            if found.sha256 != planned.sha256:
+                got = "another content than when this run began"
+                raise DataError("a file that does not change", got, AGAIN, file=planned.source.file)
+        except DataError as error:
+            return Outcome(None, str(error), "read")
+        folder.write_run(run, cell.system)
+        folder.write_meter({"hits": sum(map(len, run.values()))})
+        return Outcome(None, None, None)
 
     def _measured(self, cell: Cell, folder: CellFolder, outcome: Outcome) -> Outcome:
         try:

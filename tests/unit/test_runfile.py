@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import DataError, StorageError
 from harness.ranking import ranked
-from harness.runfile import read_trec, write_trec
+from harness.runfile import read_first, read_trec, write_trec
 from harness.types import Hit
 
 # Lone surrogates are no text: neither UTF-8 nor Arrow can hold them.
@@ -105,3 +105,18 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StorageError, match="the run of bm25"):
         write_trec(tmp_path / "file" / "run.trec.gz", {}, "bm25")
+
+
+def test_best_hits_are_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec.gz"
+    run = {"a b": [Hit("d 2%", 2.0), Hit("d1", 1.0)], "q2": [Hit(f"d{n}", float(-n)) for n in range(12)], "q3": []}
+    write_trec(path, run, "tag with blanks")
+    assert read_first(path) == {"a b": "d 2%", "q2": "d0"}
+
+
+def test_best_hits_of_a_file_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec.gz"
+    path.write_bytes(gzip.compress(b"q Q0 d 1 0.5 tag\nq Q0 d\n"))
+    with pytest.raises(DataError, match="six columns") as caught:
+        read_first(path)
+    assert caught.value.line == 2
