@@ -36,7 +36,7 @@ from baselines.saved import (
     text_bytes,
     writing,
 )
-from baselines.tokens import Tokeniser, TokenSettings, corpus_tokens
+from baselines.tokens import Tokeniser, TokenSettings, corpus_texts, corpus_tokens
 from harness.progress import SILENT, Progress
 from harness.ranking import top_k
 from harness.retriever import Footprint, System
@@ -90,18 +90,23 @@ class Bm25s:
         """Compute the score of every term in every passage."""
         import bm25s
 
-        vocabulary: dict[str, int] = {}
-        numbered = [
-            [vocabulary.setdefault(term, len(vocabulary)) for term in terms]
-            for terms in corpus_tokens(corpus, self._tokenise, progress)
-        ]
+        terms = self._tokenise.numbered(corpus_texts(corpus, progress))
         progress.phase("score")
         self._docids = np.array(corpus.docids, object)
         self._engine = None
-        if vocabulary:
-            chosen = self._settings
-            self._engine = bm25s.BM25(k1=chosen.k1, b=chosen.b, delta=chosen.delta, method=chosen.method)
-            self._engine.index((numbered, vocabulary), create_empty_token=False, show_progress=False)
+        if terms.vocabulary:
+            self._engine = self._new_engine()
+            given = bm25s.tokenization.Tokenized(terms, terms.vocabulary)
+            self._engine.index(given, create_empty_token=False, show_progress=False)
+            scores = self._engine.scores
+            scores["indptr"] = scores["indptr"].astype(np.int64, copy=False)  # as bm25s' own sorting has it
+
+    def _new_engine(self) -> Any:
+        import bm25s
+
+        chosen = self._settings
+        # scipy sorts the same scores into columns with 8 bytes each beside them, where bm25s itself takes 40.
+        return bm25s.BM25(k1=chosen.k1, b=chosen.b, delta=chosen.delta, method=chosen.method, csc_backend="scipy")
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Rank the passages that share a term with the query; repeated query terms count repeatedly."""

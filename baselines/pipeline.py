@@ -1,4 +1,4 @@
-"""Search and rerank: BM25 or a dense retriever finds candidates, a cross-encoder looks at each of them again.
+"""Search and rerank: BM25, a dense retriever or DSI finds candidates, a cross-encoder looks at each of them again.
 
 The order of the candidates follows a blend of both scores, each laid onto 0..1 over the candidates of the query,
 
@@ -11,14 +11,15 @@ Epoch and w are chosen together on the dev queries; w = 0, the first stage as it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from baselines.bm25 import Bm25s, Bm25Settings
 from baselines.dense import Dense, DenseSettings
+from baselines.dsi import Dsi, DsiSettings
 from baselines.encoder import EMBEDDED
 from baselines.fitting import FitSettings, Judge, fit, reciprocal_rank
 from baselines.negatives import mined, shuffled
@@ -49,12 +50,14 @@ class RerankSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    first: Literal["bm25", "dense"] = "bm25"
+    first: Literal["bm25", "dense", "dsi"] = "bm25"
     """What finds the candidates."""
     bm25: Bm25Settings = Bm25Settings()
     """Settings of the first stage if it is bm25."""
     dense: DenseSettings = DenseSettings()
     """Settings of the first stage if it is dense."""
+    dsi: DsiSettings = DsiSettings()
+    """Settings of the first stage if it is dsi."""
     depth: int = Field(default=50, ge=1)
     """Candidates the cross-encoder reads for each query; what is found below keeps its order below them."""
     model: str = EMBEDDED
@@ -76,6 +79,11 @@ class RerankSettings(BaseModel):
     """Pairs read together when searching."""
     training: FitSettings = FitSettings(batch_size=8, learning_rate=1e-4)
 
+    @model_serializer(mode="wrap")
+    def _as_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A cell's fingerprint covers this table; those from before there was `dsi` stay what they are.
+        return {key: value for key, value in handler(self).items() if key != "dsi" or self.first == "dsi"}
+
 
 class Pipeline:
     """A first stage and a cross-encoder behind it."""
@@ -83,7 +91,7 @@ class Pipeline:
     def __init__(self, settings: RerankSettings, seed: int) -> None:
         self._settings = settings
         self._seed = seed
-        self._first: Retriever = Bm25s(settings.bm25) if settings.first == "bm25" else Dense(settings.dense, seed)
+        self._first = _first(settings, seed)
         self._weight = 0.0
         self._corpus: Corpus | None = None
         self._cross: CrossEncoder | None = None
@@ -210,8 +218,7 @@ class Pipeline:
         state = load_state(folder, NAME)
         pipeline = cls(validated(RerankSettings, state["settings"], str(folder)), int(state["seed"]))
         pipeline._weight = float(state["weight"])
-        loaded = Bm25s.load if pipeline._settings.first == "bm25" else Dense.load
-        pipeline._first = loaded(folder / FIRST)
+        pipeline._first = _LOADED[pipeline._settings.first](folder / FIRST)
         require(folder / CROSS_ENCODER / "config.json")
         pipeline._cross = pipeline._opened(str(folder / CROSS_ENCODER))
         with reading(folder, "the passages"):
@@ -222,6 +229,15 @@ class Pipeline:
         if self._cross is None or self._corpus is None:
             raise DataError("an indexed or loaded retriever", "an empty one", "call index or load first")
         return self._cross, self._corpus
+
+
+def _first(settings: RerankSettings, seed: int) -> Retriever:
+    if settings.first == "dsi":
+        return Dsi(settings.dsi, seed)
+    return Bm25s(settings.bm25) if settings.first == "bm25" else Dense(settings.dense, seed)
+
+
+_LOADED: Mapping[str, Callable[[Path], Retriever]] = {"bm25": Bm25s.load, "dense": Dense.load, "dsi": Dsi.load}
 
 
 def scored(reranker: Reranker, query: str, candidates: Sequence[Hit], corpus: Corpus) -> dict[str, float]:
@@ -259,7 +275,7 @@ def _unit(scores: Mapping[str, float]) -> dict[str, float]:
 RERANK = System(
     name=NAME,
     family="rerank",
-    summary="BM25 (or dense) finds 50 candidates, a cross-encoder trained on its mistakes reranks them",
+    summary="BM25 (or dense, dsi) finds 50 candidates, a cross-encoder trained on its mistakes reranks them",
     config=RerankSettings,
     build=Pipeline,
     load=Pipeline.load,

@@ -6,6 +6,7 @@ sentence may lead to its passage (an addition to the paper), every other memoris
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +19,10 @@ import numpy.typing as npt
 from harness.datasets.chunking import sentences
 from harness.lm.backbone import Backbone
 from harness.lm.examples import memorable
-from harness.lm.ragged import Int32, Int64, Ragged
-from harness.lm.trie import TokenTrie, Upto
+from harness.lm.growth import first_copies
+from harness.lm.ragged import Int32, Int64, Pile, Ragged, spread
+from harness.lm.trie import TokenTrie, Upto, walk_all
+from harness.progress import SILENT, Progress
 from harness.types import Corpus
 from selfretrieval import prompts
 
@@ -66,31 +69,32 @@ class Memory:
         lowercase: bool = True,
         passage_tokens: int = 512,
         any_sentence: bool = False,
+        progress: Progress = SILENT,
     ) -> Memory:
         """Tokenise a corpus; without `titles` a sequence is the passage alone, its head empty.
 
         A passage is cut after `passage_tokens`; passages that differ only behind the cut count as identical. With
         `any_sentence` a passage may also be written from any later sentence of it that is memorised.
         """
+        progress.phase("tokenise", len(corpus), "passages")
         boundary = backbone.encode([prompts.PASSAGE])[0] if titles else []
-        whole: list[Int32] = []
-        later: list[Int32] = []
-        heads: list[int] = []
-        owners: list[int] = []
+        whole, later = Pile(), Pile()
+        heads, owners = array("q"), array("i")
         for rows in _chunks(corpus):
             bodies = backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(text) for _, text in rows])
             names = [prompts.title_of(*row, lowercase=lowercase) for row in rows]
             tops = _heads(names, backbone, boundary) if titles else [[] for _ in rows]
             for head, body, (_, text) in zip(tops, bodies, rows, strict=True):
                 for tail in _tails(text, backbone) if any_sentence else ():
-                    later.append(np.array([*head, *tail, backbone.end], dtype=np.int32))
+                    later.add([*head, *tail, backbone.end])
                     owners.append(len(whole))
-                whole.append(np.array([*head, *body[:passage_tokens], backbone.end], dtype=np.int32))
+                whole.add([*head, *body[:passage_tokens], backbone.end])
                 heads.append(len(head))
-        owner = np.array([*range(len(whole)), *owners], dtype=np.int32)
-        keep = np.array(heads, dtype=np.int64)[owner]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in (*whole, *later)])]).astype(np.int64)
-        sequences = Ragged(np.concatenate([*whole, *later]), offsets)
+            progress.advance(len(rows))
+        owner = np.concatenate([np.arange(len(whole), dtype=np.int32), np.asarray(owners)])
+        keep = np.asarray(heads)[owner]
+        sequences = whole.ragged().then(later.ragged()) if len(later) else whole.ragged()
+        progress.phase("build the trie", len(sequences), "sequences")
         trie = TokenTrie.from_sequences(sequences, cut=True, keep=keep)
         return cls(sequences, owner, keep, trie, _stops(trie, sequences, keep, boundary), tuple(boundary[1:]))
 
@@ -207,11 +211,7 @@ def _heads(titles: list[str], backbone: Backbone, boundary: list[int]) -> list[l
 
 def _stops(trie: TokenTrie, sequences: Ragged, heads: Int64, boundary: list[int]) -> Int32:
     """List the nodes behind the first boundary token of each title."""
-    stops: set[int] = set()
-    seen: set[bytes] = set()
-    for row, length in enumerate(heads.tolist()):
-        title = sequences[row][: length - len(boundary) + 1]
-        if length and title.tobytes() not in seen:
-            seen.add(title.tobytes())
-            stops.add(trie.walk(title.tolist()))
-    return np.array(sorted(stops), dtype=np.int32)
+    rows = np.flatnonzero(heads)
+    _, place, bounds = spread(sequences.offsets[rows], heads[rows] - len(boundary) + 1)
+    titles = Ragged(sequences.values[place], bounds)
+    return np.unique(walk_all(trie, titles.take(np.unique(first_copies(titles))))).astype(np.int32)

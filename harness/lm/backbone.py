@@ -20,6 +20,7 @@ import numpy as np
 from harness.errors import ConfigError, DependencyError, OfflineError, StorageError
 from harness.lm.packing import can_pack, multiply, pack
 from harness.lm.ragged import Int64
+from harness.lm.shortened import shorten, split
 from harness.lm.tokenizing import encode, encode_after
 
 if TYPE_CHECKING:
@@ -193,22 +194,28 @@ def load(name: str, dtype: str = "float32") -> Backbone:
     """Load a backbone.
 
     Args:
-        name: "embedded", a Hugging Face folder, or a name on the hub.
+        name: "embedded", a Hugging Face folder, or a name on the hub; "#layers=N" behind it keeps its first N layers.
         dtype: "float32", "bfloat16", or "auto": bfloat16 where this machine computes in it, else float32.
 
     Raises:
         DependencyError: the packaged weights are not installed.
         OfflineError: a hub name, and no network.
+        ConfigError: more layers are to be kept than there are, or a model that does not suit.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    folder = str(embedded_folder()) if name == EMBEDDED else name
+    source, layers = split(name)
+    folder = str(embedded_folder()) if source == EMBEDDED else source
     kept = Path(folder) / "vocabulary.npy"
     try:
         with quiet():
+            config = AutoConfig.from_pretrained(folder)
+            if layers is not None:
+                shorten(config, layers, name)
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
+                config=config,
                 dtype=getattr(torch, resolve_dtype(dtype)),
                 attn_implementation="sdpa",  # eager attention would add our boolean masks instead of masking
             )

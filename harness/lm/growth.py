@@ -15,6 +15,7 @@ from harness.errors import DataError
 from harness.lm.ragged import Int32, Int64, Ragged, spread
 
 _MOST_NODES = 2**31 - 1
+_AT_ONCE = 8192
 _SEED = 20240301
 """Any number: the hashes only have to differ, and to be the same each time."""
 
@@ -80,15 +81,16 @@ def _hashes(sequences: Ragged) -> np.ndarray:
     longest = int(sequences.lengths.max(initial=0))
     weights = np.random.default_rng(_SEED).integers(1, 2**63, max(longest, 1), dtype=np.uint64) * np.uint64(2)
     weights += np.uint64(1)
-    sums = np.zeros(len(sequences.values) + 1, dtype=np.uint64)
-    for first in range(0, len(sequences), 65536):
-        bounds = sequences.offsets[first : first + 65536 + 1]
+    hashes = np.zeros(len(sequences), dtype=np.uint64)
+    for first in range(0, len(sequences), _AT_ONCE):
+        bounds = sequences.offsets[first : first + _AT_ONCE + 1]
         place = np.arange(bounds[-1] - bounds[0]) - np.repeat(bounds[:-1] - bounds[0], np.diff(bounds))
         mixed = sequences.values[bounds[0] : bounds[-1]].astype(np.uint64) + np.uint64(1)
         mixed = (mixed * np.uint64(0x9E3779B97F4A7C15)) ^ (mixed << np.uint64(29))
-        sums[bounds[0] + 1 : bounds[-1] + 1] = mixed * weights[place]
-    np.cumsum(sums, out=sums)  # wraps around, as does the difference
-    return sums[sequences.offsets[1:]] - sums[sequences.offsets[:-1]]
+        sums = np.zeros(len(mixed) + 1, dtype=np.uint64)
+        np.cumsum(mixed * weights[place], out=sums[1:])  # wraps around, as does the difference
+        hashes[first : first + _AT_ONCE] = np.diff(sums[bounds - bounds[0]])
+    return hashes
 
 
 def _first_copies_by_bytes(sequences: Ragged) -> Int64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,32 @@ class Ragged:
         lengths = self.lengths[rows]
         _, place, bounds = spread(self.offsets[rows], lengths)
         return Ragged(self.values[place], bounds)
+
+
+class Pile:
+    """Sequences that come one by one: 4 bytes a token and 8 a sequence, where arrays of their own take 112 more."""
+
+    def __init__(self) -> None:
+        self._values = array("i")
+        self._offsets = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def add(self, sequence: Iterable[int]) -> None:
+        """Lay a sequence behind the others."""
+        self._values.extend(sequence)
+        self._offsets.append(len(self._values))
+
+    def ragged(self) -> Ragged:
+        """Return the sequences without copying them; from then on none can be added.
+
+        >>> pile = Pile()
+        >>> pile.add([7, 2])
+        >>> pile.ragged()[0].tolist()
+        [7, 2]
+        """
+        return Ragged(np.asarray(self._values), np.asarray(self._offsets))
 
 
 def among(values: npt.NDArray[np.integer], ascending: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:

@@ -247,6 +247,20 @@ def walk(trie: Trie, tokens: Iterable[int], node: int = 0) -> int:
     return node
 
 
+def walk_all(trie: Trie, sequences: Ragged) -> Int64:
+    """(sequences,) where each ends that is followed from the root, -1 where it leaves the trie; all at once."""
+    nodes = np.zeros(len(sequences), dtype=np.int64)
+    for level in range(int(sequences.lengths.max(initial=0))):
+        on = np.flatnonzero((sequences.lengths > level) & (nodes >= 0))
+        at, place = np.unique(nodes[on], return_inverse=True)  # many share their first tokens
+        found = trie.followers(at)
+        key = np.append(np.repeat(np.arange(len(at)), found.counts) << 32 | found.tokens, -1)
+        wanted = place << 32 | sequences.values[sequences.offsets[on] + level]
+        row = np.searchsorted(key[:-1], wanted)
+        nodes[on] = np.where(key[row] == wanted, np.append(found.nodes, -1)[row], -1)
+    return nodes
+
+
 class Upto:
     """A trie that ends at given nodes: sequences finish there alone, and none goes on."""
 

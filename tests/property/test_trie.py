@@ -13,7 +13,7 @@ from harness.errors import DataError
 from harness.lm import growth
 from harness.lm.growth import first_copies
 from harness.lm.ragged import Ragged
-from harness.lm.trie import TokenTrie
+from harness.lm.trie import TokenTrie, walk_all
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=12)
 
@@ -48,6 +48,15 @@ def test_trie_allows_what_a_prefix_filter_allows(sequences: list[list[int]]) -> 
         assert set(trie.children(node)[0].tolist()) == followers(sequences, prefix)
         assert trie.walk(prefix) == node
         assert trie.items_at(node).tolist() == [i for i, s in enumerate(sequences) if tuple(s) == prefix]
+
+
+@given(SEQUENCES, SEQUENCES, st.booleans())
+def test_walking_all_at_once_leads_where_walking_one_by_one_does(
+    sequences: list[list[int]], asked: list[list[int]], cut: bool
+) -> None:
+    trie = TokenTrie.from_sequences(sequences, cut=cut)
+    asked = [*asked, *sequences]
+    assert walk_all(trie, Ragged.of(asked)).tolist() == [trie.walk(s) for s in asked]
 
 
 @given(SEQUENCES, st.data())
