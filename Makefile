@@ -29,7 +29,7 @@ STYLE_AND_TYPES = \
 	$(TIDY) $(BIN)/mypy || status=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint bench clean
+.PHONY: help setup report test lint gate bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
@@ -53,6 +53,15 @@ test: $(STAMP)  ## check style and types and run all tests
 
 lint: $(STAMP)  ## check style and types alone
 	@status=0; $(STYLE_AND_TYPES); exit $$status
+
+# Runs and compares; `make gate UPDATE=--update` makes the runs the new baselines (docs/GATE.md).
+gate: $(STAMP)  ## run cheap systems and compare with docs/ci: fails where retrieval became worse
+	@status=0; \
+	$(BIN)/harness run gate --fresh --no-report && \
+		$(BIN)/harness gate runs/gate --baseline docs/ci/gate.json $(UPDATE) || status=1; \
+	$(BIN)/harness run gate --dataset vital-articles/500 --systems bm25,dense --out runs/gate-dense --fresh --no-report && \
+		$(BIN)/harness gate runs/gate-dense --baseline docs/ci/gate-dense.json $(UPDATE) || status=1; \
+	exit $$status
 
 bench: $(STAMP)  ## time the parts that must be fast
 	$(PYTEST) --benchmark-only --benchmark-columns=median,iqr,ops,rounds
