@@ -88,10 +88,14 @@ def combine(
     ]
 
 
+def rejection(found: Assessment, settings: SelfRetrievalSettings) -> float:
+    """Return the probability of the refusal that counts: of all its tokens (the paper), or of its first."""
+    return float(getattr(found, _PROBABILITY[settings.assessment_score]))
+
+
 def _rejected(verdict: Verdict, settings: SelfRetrievalSettings) -> float:
     """Return the probability of the refusal: 1 for a passage nobody read."""
-    found = verdict.assessment
-    return 1.0 if found is None else float(getattr(found, _PROBABILITY[settings.assessment_score]))
+    return 1.0 if verdict.assessment is None else rejection(verdict.assessment, settings)
 
 
 def _evidence(verdict: Verdict, title: Title, p_reject: float, prior: Floats) -> Evidence:

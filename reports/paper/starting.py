@@ -1,0 +1,94 @@
+"""The recipe at the paper's scale: say its cost, write its files, check the machine, start it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness import launch
+from harness.atomic import write_text
+from harness.errors import CellError, ConfigError
+from reports import units
+from reports.paper import cost, scale
+from reports.paper.scale import ACCELERATE, NEVER_RUN, Plan, Scaled
+from reports.paper.systems import GPUS
+
+
+def told(plans: Sequence[Plan]) -> list[str]:
+    """Say in lines what these plans cost, and what of them was never run here."""
+    lines = []
+    for plan in plans:
+        lines.append(f"{plan.recipe.name}, {plan.recipe.title}, at the paper's scale")
+        for experiment in plan.experiments:
+            lines += [f"  {experiment.name}: {experiment.counts}", *_costs(experiment)]
+    distinct = experiments(plans)
+    whole = cost.total([load for experiment in distinct for load in experiment.loads])
+    hours = whole.training_h + whole.search_h
+    lines.append(
+        f"estimated in all: {hours:,.0f} GPU hours of an A100 ({whole.training_h:,.0f} of training, "
+        f"{whole.search_h:,.0f} of searching), {hours / GPUS:,.0f} h on {GPUS} of them at best; "
+        f"{units.size(whole.disk_bytes)} of disk"
+    )
+    lines.append("rules of thumb behind the estimate: docs/PAPER.md, reports/paper/cost.py")
+    return [*lines, "never run here:", *(f"  - {part}" for part in NEVER_RUN)]
+
+
+def _costs(experiment: Scaled) -> Iterator[str]:
+    for load in experiment.loads:
+        hours = f"{load.training_h + load.search_h:10,.1f} GPU h"
+        trained = f"{units.count(round(load.train_tokens / 1e6))} M training tokens"
+        tokens = trained if load.train_tokens else "nothing to train"
+        yield f"    {load.system:<22}{hours}   {units.size(load.disk_bytes):>10}   {tokens}"
+
+
+def experiments(plans: Sequence[Plan]) -> list[Scaled]:
+    """List the experiments of plans, each once."""
+    return list({scaled.name: scaled for plan in plans for scaled in plan.experiments}.values())
+
+
+def write(plans: Sequence[Plan], out: Path) -> list[Path]:
+    """Write each experiment as TOML, and the settings of accelerate, into a folder; return their paths.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    written = [out / ACCELERATE]
+    write_text(written[0], scale.accelerate_file(), "the settings of accelerate")
+    for experiment in experiments(plans):
+        written.append(out / f"{experiment.name}.toml")
+        write_text(written[-1], scale.toml(experiment.table), "an experiment at the paper's scale")
+    return written
+
+
+def check(plans: Sequence[Plan]) -> None:
+    """Refuse to start where GPUs, packages or data are missing.
+
+    Raises:
+        ConfigError: says all that is missing.
+    """
+    datasets = dict.fromkeys(name for plan in plans for name in plan.datasets)
+    lacking = list(launch.missing(datasets, GPUS))
+    if lacking:
+        raise ConfigError(
+            f"{GPUS} GPUs, the packages accelerate and deepspeed, and the data sets below what HARNESS_DATA names",
+            "; ".join(lacking),
+            "take the files that were written to a machine that has them (docs/PAPER.md), or use --scale laptop",
+        )
+
+
+def start(plans: Sequence[Plan], out: Path) -> None:
+    """Run the experiments one after the other, trainings on all GPUs; finished cells are kept.
+
+    Raises:
+        CellError: a run ended with failed cells, or not at all.
+    """
+    environment = launch.environment(out / ACCELERATE)
+    for experiment in experiments(plans):
+        command = [sys.executable, "-m", "harness.cli", "run", str(out / f"{experiment.name}.toml")]
+        done = subprocess.run(command, env={**os.environ, **environment}, check=False)
+        if done.returncode:
+            fix = "look at the log it names, then give the same command again: finished cells are kept"
+            raise CellError(f"{experiment.name} to run to its end", f"exit code {done.returncode}", fix)

@@ -1,0 +1,197 @@
+"""Rerank by self-assessment what another system finds (Figure 3, Tang et al. 2024).
+
+Any registered system finds candidates; the language model of Self-Retrieval, trained as always, reads each of them
+behind the question and says how probably it would not refuse to answer: the score is 1 - p_reject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from harness import registry
+from harness.errors import DataError, RunFolderError
+from harness.jsonfile import read_object, write_json
+from harness.lm.lattice import require_lattice
+from harness.lm.session import told
+from harness.progress import SILENT, Progress
+from harness.ranking import ranked
+from harness.retriever import Footprint, Resumable, System
+from harness.types import Corpus, Hit, Passage, Split
+from harness.validation import validated
+from selfretrieval import prompts
+from selfretrieval.assess import assess
+from selfretrieval.generate import Candidate
+from selfretrieval.judge import rejection
+from selfretrieval.retriever import SelfRetriever
+from selfretrieval.settings import SelfRetrievalSettings
+
+NAME = "self-rerank"
+FIRST, JUDGE = "first", "judge"
+_VERSION = 1
+_STATE = "self_rerank.json"
+
+
+class SelfRerankSettings(BaseModel):
+    """Settings of "self-rerank"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: str = "bm25"
+    """Registered system that finds the candidates: bm25, dense, dsi or any other that does not see the judgements."""
+    first_settings: dict[str, Any] = Field({}, validate_default=True)
+    """Settings of that system."""
+    depth: int = Field(100, ge=1)
+    """Candidates that are read for each query, as in the paper; what is found below keeps its order below them."""
+    judge: SelfRetrievalSettings = SelfRetrievalSettings()
+    """How the language model is trained that reads them."""
+
+    @field_validator("first_settings")
+    @classmethod
+    def _checked(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Let the first system check its settings and fill in its defaults; unknown names are refused here."""
+        if "first" not in info.data:
+            return given
+        system = registry.get(info.data["first"])
+        if system.sees_judgements:
+            raise ValueError(f"a first system that does not see the judgements: not {system.name!r}")
+        settings: BaseModel = validated(system.config, given, f"first_settings, for {system.name!r}")
+        return settings.model_dump(mode="json")
+
+    @field_validator("judge")
+    @classmethod
+    def _assesses(cls, judge: SelfRetrievalSettings) -> SelfRetrievalSettings:
+        """Refuse a judge that was never taught to refuse."""
+        if not judge.assessment:
+            raise ValueError("a judge with assessment = true: nothing else is asked of it here")
+        return judge
+
+
+class SelfJudge:
+    """A `harness.retriever.Reranker`: a trained Self-Retrieval that scores passages of its corpus."""
+
+    def __init__(self, retriever: SelfRetriever) -> None:
+        self._retriever = retriever
+        self.counters: dict[str, float] = {}
+
+    def rerank(self, query: str, candidates: Sequence[Passage]) -> list[Hit]:
+        """Score every candidate by 1 - p_reject and return them best first; passages of one text get one score.
+
+        Raises:
+            DataError: a passage is not in the corpus the model was trained on.
+        """
+        texts = {(passage.title, passage.text): self._row(passage.docid) for passage in candidates}
+        scores = dict(zip(texts, self._accepted(query, list(texts.values())), strict=True))
+        return ranked(Hit(p.docid, scores[p.title, p.text], p.title, p.text) for p in candidates)
+
+    def _row(self, docid: str) -> int:
+        row = self._retriever.parts.corpus.row_of.get(docid)
+        if row is None:
+            raise DataError("passages of the corpus the judge was trained on", repr(docid), "index this corpus first")
+        return row
+
+    def _accepted(self, query: str, rows: Sequence[int]) -> list[float]:
+        """Read passages, by their rows, behind a question: one pass for the question, then all passages together."""
+        settings, (backbone, memory, _) = self._retriever.settings, self._retriever.parts
+        if not rows:
+            return []
+        asked, cue = backbone.encode([prompts.question(query), prompts.TITLE if settings.titles else prompts.PASSAGE])
+        lattice = require_lattice(backbone)
+        _, slots = lattice.prefill([[*asked[: settings.query_tokens], *cue]])
+        unread = [Candidate(0, 0, (row,), int(slots[0]), 0, 0.0, 0.0, row) for row in rows]
+        accepted = [1.0 - rejection(verdict, settings) for verdict in assess(lattice, unread, memory)]
+        lattice.work.count_into(self.counters)
+        return accepted
+
+
+class SelfRerank:
+    """A first system and Self-Retrieval's judgement behind it."""
+
+    def __init__(self, settings: SelfRerankSettings | None = None, seed: int = 0) -> None:
+        self.settings = settings or SelfRerankSettings()
+        self.seed = seed
+        system = registry.get(self.settings.first)
+        self._first = system.build(system.config.model_validate(self.settings.first_settings), seed)
+        self._model = SelfRetriever(self.settings.judge, seed)
+        self._judge = SelfJudge(self._model)
+
+    def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
+        """Index the first system, then train the language model that reads what it finds."""
+        self._first.index(corpus, train, dev, progress)
+        self._model.index(corpus, train, dev, progress)
+
+    def keep_training_in(self, folder: Path) -> None:
+        """Let `index` keep in `folder` what interrupted trainings go on from; see `harness.retriever.Resumable`."""
+        if isinstance(self._first, Resumable):
+            self._first.keep_training_in(folder / FIRST)
+        self._model.keep_training_in(folder / JUDGE)
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Reread the first `depth` hits and return the `k` best.
+
+        Scores are 1 - p_reject for what was read; what was not comes below, in the first system's order, with scores
+        below 0.
+        """
+        corpus, depth = self._model.parts.corpus, self.settings.depth
+        self._judge.counters = {"queries": len(queries), "model_calls": 0}
+        lists = []
+        for query, hits in zip(queries, self._first.search(queries, max(k, depth)), strict=True):
+            read = [corpus[corpus.row_of[hit.docid]] for hit in hits[:depth]]
+            rest = [Hit(hit.docid, -float(place)) for place, hit in enumerate(hits[depth:], start=1)]
+            lists.append([*self._judge.rerank(query, read), *rest][:k])
+        return lists
+
+    def counters(self) -> Mapping[str, float]:
+        """Return queries, model_calls and the shares of time of the last search's reading."""
+        return told(self._judge.counters)
+
+    def training_summary(self) -> dict[str, float]:
+        """Return train_tokens of both trainings together and tokens_per_s of the judge's, as far as there were any."""
+        judge = self._model.training_summary()
+        other: dict[str, float] = getattr(self._first, "training_summary", dict)()
+        tokens = sum(found.get("train_tokens", 0) for found in (judge, other))
+        return judge | ({"train_tokens": tokens} if tokens else {})
+
+    def footprint(self) -> Footprint:
+        """Count both stages."""
+        first, judge = self._first.footprint(), self._model.footprint()
+        return Footprint(first.index_bytes + judge.index_bytes, first.parameter_bytes + judge.parameter_bytes)
+
+    def save(self, folder: Path) -> None:
+        """Write both stages into folders of their own, and the settings beside them."""
+        for name, stage in ((FIRST, self._first), (JUDGE, self._model)):
+            (folder / name).mkdir()
+            stage.save(folder / name)
+        state = {"version": _VERSION, "seed": self.seed, "settings": self.settings.model_dump(mode="json")}
+        write_json(folder / _STATE, state, "the settings of self-rerank")
+
+    @classmethod
+    def load(cls, folder: Path) -> SelfRerank:
+        """Load what `save` wrote, ready to search.
+
+        Raises:
+            RunFolderError: the folder holds no model of this version.
+            ConfigError: the first system is not registered here.
+        """
+        state = read_object(folder / _STATE)
+        if state.get("version") != _VERSION:
+            got = str(state.get("version"))
+            raise RunFolderError(f"a self-rerank model of version {_VERSION} in {folder}", got, "train it again")
+        reranker = cls(validated(SelfRerankSettings, state["settings"], str(folder)), int(state["seed"]))
+        reranker._first = registry.get(reranker.settings.first).load(folder / FIRST)
+        reranker._model = SelfRetriever.load(folder / JUDGE)
+        reranker._judge = SelfJudge(reranker._model)
+        return reranker
+
+
+SELF_RERANK = System(
+    name=NAME,
+    family="self-retrieval",
+    summary="another system (bm25, dense, dsi) finds 100 candidates, Self-Retrieval's self-assessment reranks them",
+    config=SelfRerankSettings,
+    build=SelfRerank,
+    load=SelfRerank.load,
+)

@@ -1,0 +1,124 @@
+"""`harness paper` as a user gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from harness import cli, launch
+from reports.paper import commands
+from reports.paper.recipes import RECIPES, find
+from tests.unit.paper.kept_cells import cell, hits, write
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    return str(write(tmp_path / "kept.json", [cell("standard", "bm25", hits(0.5, 0.5, 0.5))]))
+
+
+def harness(*arguments: str) -> int:
+    return cli.main(["paper", *arguments])
+
+
+def test_list_names_tables_1_to_9_and_figures_2_to_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 12
+    for recipe, line in zip(RECIPES, lines[1:], strict=True):
+        assert line.startswith(recipe.name)
+    assert "no Table 6 in the file" in lines[6]
+
+
+def test_a_table_is_printed_and_written(results: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness("table", "1", "--results", results, "--out", "out") == 0
+    out = capsys.readouterr().out
+    assert "| sparse | BM25 | – | 14.54 |" in out
+    assert [line for line in out.splitlines() if line.startswith("out/")] == [
+        f"out/table-1.{ending}" for ending in ("md", "tex", "csv")
+    ]
+    assert (tmp_path / "out" / "table-1.tex").is_file()
+
+
+def test_without_results_the_published_numbers_stand_alone(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness("table", "7") == 0
+    out = capsys.readouterr().out
+    assert "58.43" in out
+    assert "run harness run short-passages" in out
+
+
+def test_all_writes_one_page(results: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert harness("all", "--results", results, "--out", "out") == 0
+    out = capsys.readouterr().out
+    assert "Table 1   standard\n" in out
+    assert "Figure 4  nothing measured here yet\n" in out
+    assert out.splitlines()[-1] == "out/paper.md"
+    assert (tmp_path / "out" / "figure-4.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("figure", "1"), "use one of 2, 3, 4"),
+        (("table", "10"), "a table of the paper"),
+        (("table", "1", "--results", "nothing.json"), "no such file"),
+        (("table", "1", "--run", "nothing"), "no such folder"),
+        (("table", "1", "--results", "kept.json", "--experiment", "mine"), "results of standard"),
+    ],
+)
+def test_what_cannot_be_met_ends_with_2(
+    arguments: tuple[str, ...], said: str, results: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert harness(*arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_paper_s_scale_says_its_cost_first_and_starts_only_when_told(
+    results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "missing", lambda datasets, gpus: iter([f"0 of {gpus} GPUs"]))
+    assert harness("table", "1", "--scale", "paper", "--out", "full") == 0
+    out = capsys.readouterr().out
+    assert out.index("GPU hours") < out.index("full/accelerate-zero2.yaml") < out.index("nothing was started")
+    assert (tmp_path / "full" / "paper-passages-nq-10k.toml").is_file()
+    assert harness("figure", "2", "--scale", "paper", "--out", "full", "--yes") == 2
+    told = capsys.readouterr()
+    assert "GPU hours" in told.out
+    assert "0 of 8 GPUs" in told.err
+    assert harness("table", "6", "--scale", "paper") == 0
+    assert "nothing to run" in capsys.readouterr().out
+
+
+def test_experiments_are_run_by_the_commands_that_are_listed(
+    results: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[tuple[str, ...]] = []
+    codes = [0, 1]
+
+    def main(arguments: tuple[str, ...]) -> int:
+        given.append(arguments)
+        return codes[len(given) - 1]
+
+    monkeypatch.setattr(cli, "main", main)
+    # A failed cell (1) shows in the table; anything else ends it.
+    commands._run_experiments([find("table", 5)])
+    assert given == [("run", "answering"), ("answers", "runs/answering")]
+    assert capsys.readouterr().out == "$ harness run answering\n$ harness answers runs/answering\n"
+    given.clear()
+    codes[:] = [130]
+    with pytest.raises(typer.Exit) as ended:
+        commands._run_experiments([find("table", 9)])
+    assert ended.value.exit_code == 130
+    assert given == [("run", "standard")]
+
+
+def test_each_experiment_of_a_recipe_is_shipped() -> None:
+    from harness import experiment
+
+    shipped = {name for name, _ in experiment.shipped()}
+    for recipe in RECIPES:
+        assert set(recipe.experiments) <= shipped
+        for label in recipe.counterparts.values():
+            assert any(label in experiment.load(name).systems for name in recipe.experiments)
