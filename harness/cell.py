@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from harness import launch
 from harness.errors import HarnessError, StorageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from harness.reporter import Reporter
     from harness.retriever import Retriever, System
     from harness.store import CellFolder, Meter
-    from harness.types import Dataset, Split
+    from harness.types import Dataset, Run, Split
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -43,6 +44,7 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     dataset = _dataset(folder, spec)
     split = evaluated(dataset, spec["split"], spec["limit"])
     _seed(spec)
+    launch.claim_device(os.environ)
     retriever = system.build(settings, spec["seed"])
     if system.sees_judgements:
         cast(Any, retriever).reveal(split)
@@ -57,6 +59,8 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
         dev = dataset.dev.head(0) if spec["split"] == "dev" else dataset.dev
         retriever.index(dataset.corpus, dataset.train, dev, progress)
         meter["index_s"] = time.perf_counter() - started
+    if launch.follows(os.environ):
+        return
     meter["rss_peak_bytes"] = {"index": peak.peak_bytes}
     progress.phase("save")
     meter["save_s"] = _save(retriever, folder.model)
@@ -67,15 +71,14 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
 
 
 def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
-    """Load the saved index, search every query under the meter and write the run."""
-    from harness.meter import PeakRss, Tally, latencies, reset_gpu_peak, throughput
+    """Load the saved index, search every query under the meter and write the run, which is empty without queries."""
+    from harness.meter import PeakRss, reset_gpu_peak
     from harness.plan import evaluated
     from harness.ranking import validate
 
     system, _ = declared(spec)
     dataset = _dataset(folder, spec)
     split = evaluated(dataset, spec["split"], spec["limit"])
-    texts = [query.text for query in split.queries]
     meter = folder.meter()
     _seed(spec)
     reset_gpu_peak()
@@ -85,30 +88,35 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
         retriever = system.load(folder.model)
         meter["load_s"] = time.perf_counter() - started
         _seed(spec)
-        alone, before = chosen_alone(split, spec["latency_queries"], spec["latency_warmup"])
-        progress.phase("latency", len(alone), "queries")
-        for text in before:
-            retriever.search([text], spec["depth"])
-        meter["latency_ms"] = latencies(retriever.search, alone, spec["depth"], progress=progress)
-        progress.phase("search", len(texts), "queries")
-        tally = Tally(retriever)
-        found = throughput(tally.search, texts, spec["depth"], spec["batch_size"], progress=progress)
-    run = {query.qid: hits for query, hits in zip(split.queries, found.hits, strict=True)}
+        run = _searched(retriever, split, spec, meter, progress) if len(split) else {}
     validate(run, dataset.corpus.row_of, spec["depth"])
     folder.write_run(run, spec["system"])
-    meter["search_s"], meter["queries_per_s"], meter["batch_size"] = (
-        found.seconds,
-        found.queries_per_s,
-        spec["batch_size"],
-    )
     meter["rss_peak_bytes"] = {**meter.get("rss_peak_bytes", {}), "search": peak.peak_bytes}
     footprint = retriever.footprint()
     meter["index_bytes"], meter["parameter_bytes"] = footprint.index_bytes, footprint.parameter_bytes
-    counters = tally.counters(len(texts))
-    if counters:
-        meter["counters"] = counters
     _add_device(meter, retriever)
     folder.write_meter(meter)
+
+
+def _searched(retriever: Retriever, split: Split, spec: Spec, meter: Meter, progress: Reporter) -> Run:
+    """Time some queries one at a time, then search all of them in batches; the figures go into `meter`."""
+    from harness.meter import Tally, percentiles, spans, throughput
+
+    alone, before = chosen_alone(split, spec["latency_queries"], spec["latency_warmup"])
+    progress.phase("latency", len(alone), "queries")
+    for text in before:
+        retriever.search([text], spec["depth"])
+    meter["latency_samples_ms"] = spans(retriever.search, alone, spec["depth"], progress=progress)
+    meter["latency_ms"] = percentiles(meter["latency_samples_ms"], spec["depth"])
+    progress.phase("search", len(split), "queries")
+    tally = Tally(retriever)
+    texts = [query.text for query in split.queries]
+    found = throughput(tally.search, texts, spec["depth"], spec["batch_size"], progress=progress)
+    meter["search_s"], meter["queries_per_s"] = found.seconds, found.queries_per_s
+    meter["batch_size"] = spec["batch_size"]
+    if counters := tally.counters(len(split)):
+        meter["counters"] = counters
+    return {query.qid: hits for query, hits in zip(split.queries, found.hits, strict=True)}
 
 
 def chosen_alone(split: Split, count: int, warmup: int) -> tuple[list[str], list[str]]:
@@ -132,7 +140,8 @@ def main() -> int:
     from harness.store import CellFolder
 
     folder = CellFolder(Path(path))
-    reporter = Reporter(events, folder.path / "training.jsonl")
+    log = None if launch.follows(os.environ) else folder.path / "training.jsonl"
+    reporter = Reporter(events, log)
     try:
         reporter.phase("load data" if task == "search" else "prepare")
         spec = cast("Spec", folder.spec())
@@ -149,7 +158,8 @@ def main() -> int:
 
 def _private_stdout() -> Any:
     """Keep the pipe to the parent for events, and send all that is printed to where stderr goes: cell.log."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    end = os.open(os.devnull, os.O_WRONLY) if launch.follows(os.environ) else os.dup(1)
+    events = os.fdopen(end, "w", encoding="utf-8")
     os.dup2(2, 1)
     for stream in (sys.stdout, sys.stderr):
         cast(Any, stream).reconfigure(line_buffering=True, errors="backslashreplace")

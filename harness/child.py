@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from harness import launch
 from harness.errors import StorageError
 from harness.experiment import Limits
 
@@ -35,7 +36,7 @@ class Outcome:
 
 
 def run_child(task: str, folder: Path, limits: Limits, *, deadline: float, threads: int, tell: Tell) -> Outcome:
-    """Run `python -m harness.cell TASK FOLDER` to its end.
+    """Run `python -m harness.cell TASK FOLDER` to its end, or what `harness.launch` puts in its place.
 
     Its stderr and whatever is printed to its stdout are appended to cell.log. However this function is left, the
     process and all that it started are gone.
@@ -51,7 +52,7 @@ def run_child(task: str, folder: Path, limits: Limits, *, deadline: float, threa
     Raises:
         StorageError: the process could not write to the disk; the cells after it could not either.
     """
-    command = [sys.executable, "-P", "-m", "harness.cell", task, str(folder)]
+    command = launch.command(task, folder, os.environ)
     with (folder / "cell.log").open("ab") as log:
         process = subprocess.Popen(
             command,

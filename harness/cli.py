@@ -1,4 +1,4 @@
-"""The command line: run, report, list, search, answers, doctor, bench.
+"""The command line: run, report, export, list, search, answers, doctor, bench, gate.
 
 Exit codes: 0 done · 1 a cell failed, or something is missing · 2 a request that cannot be met (every HarnessError,
 and wrong usage) · 3 a fault of the program itself · 130 interrupted · 141 nobody reads the output any more.
@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import __version__
+from harness.console_verify import verify
+from harness.data_commands import data
 from harness.errors import HarnessError, StorageError
+from harness.printable import printable
 from harness.terminal import (
     DatasetOption,
     ReaderGoneError,
@@ -31,6 +34,8 @@ from harness.terminal import (
     say,
     terminal,
 )
+from reports.commands import commands
+from reports.paper.commands import paper
 
 if TYPE_CHECKING:
     from harness.experiment import Experiment
@@ -63,6 +68,10 @@ bench = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Time the engine against other ways, on this machine, in one run."
 )
 app.add_typer(bench, name="bench")
+app.add_typer(data, name="data")
+app.add_typer(commands)
+app.add_typer(paper, name="paper")
+app.command()(verify)
 
 
 class Kind(StrEnum):
@@ -87,6 +96,14 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. batch.size=8; may be repeated."),
     ] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="NAME[@DATASET]=FILE",
+            help="Take a TREC run file of a system that is not run here into the report; may be repeated.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder. [default: runs/EXPERIMENT]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Run with this seed alone.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Evaluate only the first N queries.")] = None,
@@ -97,7 +114,12 @@ def run(
     from harness import experiment as experiments
 
     chosen = experiments.load(experiment).with_overrides(
-        datasets=dataset or None, systems=names_of(systems), sets=sets or (), seed=seed, limit=limit
+        datasets=dataset or None,
+        systems=names_of(systems),
+        sets=sets or (),
+        seed=seed,
+        limit=limit,
+        runs=runs or (),
     )
     folder = out or Path("runs") / chosen.name
     say(f"experiment {chosen.name}, run folder {folder}")
@@ -121,6 +143,21 @@ def run(
 def report(folder: RunFolderArgument) -> None:
     """Build the report of a run again, from what the run wrote."""
     say(str(build_report(folder)))
+
+
+@app.command()
+def export(
+    folder: RunFolderArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
+) -> None:
+    """Write the judgements and the hits of a run as plain TREC files, which trec_eval and its like read."""
+    from harness.export import export as written
+
+    done = written(folder, out)
+    for name in done.files:
+        say(str(out / name))
+    if done.left_out:
+        say(f"left out, because they have no result: {', '.join(done.left_out)}")
 
 
 @app.command()
@@ -280,6 +317,34 @@ def bench_trie(
         say(str(plot))
 
 
+@bench.command(name="scale")
+def bench_scale(
+    *,
+    json: JsonOption = None,
+    plot: PlotOption = None,
+    sizes: Annotated[
+        str, typer.Option(metavar="N,N", help="Numbers of passages.")
+    ] = "10000,30000,100000,300000,1000000",
+    mapped: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Passages of one more corpus that is only mapped; 0: none.")
+    ] = 3_000_000,
+) -> None:
+    """Load, cut, index and map corpora mixed from real sentences. Takes about 15 minutes and 4 GB of disk."""
+    from harness.bench import output, scale, synthetic
+    from harness.bench.lines import Lines
+    from reports import bench as drawn
+    from selfretrieval.scale import STAGES
+
+    drawn.check(plot)
+    numbers, stages = output.sizes_of(sizes), {**scale.STAGES, **STAGES}
+    progress = Lines(say, every_s=5)
+    figures = scale.summarise(scale.run(synthetic.embedded(), numbers, mapped=mapped, stages=stages, progress=progress))
+    output.publish(figures, [drawn.scale_table(figures)], json, say)
+    if plot:
+        drawn.draw_scale(figures, plot)
+        say(str(plot))
+
+
 @bench.command(name="train")
 def bench_train(
     *,
@@ -330,6 +395,10 @@ def bench_evidence(
     systems: SystemsOption = None,
     dataset: DatasetOption = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Dev queries, chosen by hash.")] = 60,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Search with another setting, e.g. judged=60."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Rank what a trained Self-Retrieval wrote for dev queries by each kind of evidence, and by all of them."""
@@ -337,7 +406,9 @@ def bench_evidence(
     from harness.bench.lines import Lines
     from selfretrieval import evidence_bench
 
-    rows = evidence_bench.measure(folder, systems=names_of(systems), dataset=dataset, limit=limit, progress=Lines(say))
+    rows = evidence_bench.measure(
+        folder, systems=names_of(systems), dataset=dataset, limit=limit, sets=sets or (), progress=Lines(say)
+    )
     output.publish({"rows": rows}, [evidence_bench.table(rows)], json, say)
 
 
@@ -383,7 +454,7 @@ def _conclude(summary: Summary) -> bool:
 
 
 def _complain(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

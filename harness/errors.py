@@ -19,6 +19,11 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.printable import printable, shortened
+
+LONGEST_PART = 3_000
+"""Characters of each part of a message that are shown; an id or a line of a file may have millions."""
+
 
 class HarnessError(Exception):
     """Base of every error the command line turns into one message and exit code 2."""
@@ -30,7 +35,8 @@ class HarnessError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"expected {self.expected}\n     got {self.got}\n      do {self.fix}"
+        expected, got, fix = (_shown(part) for part in (self.expected, self.got, self.fix))
+        return f"expected {expected}\n     got {got}\n      do {fix}"
 
 
 class ConfigError(HarnessError):
@@ -68,8 +74,8 @@ class DataError(HarnessError):
     def __str__(self) -> str:
         if self.file is None:
             return super().__str__()
-        place = f"{self.file}:{self.line}" if self.line is not None else str(self.file)
-        return f"{place}\n{super().__str__()}"
+        place = f":{self.line}" if self.line is not None else ""
+        return f"{_shown(str(self.file))}{place}\n{super().__str__()}"
 
 
 class OfflineError(DataError):
@@ -90,3 +96,7 @@ class DependencyError(HarnessError):
 
 class CellError(HarnessError):
     """One cell (dataset x system x seed) failed."""
+
+
+def _shown(part: str) -> str:
+    return printable(shortened(part, LONGEST_PART))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.printable import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -25,7 +27,7 @@ class Listing:
         >>> Listing(("name", "what"), [("bm25", "words"), ("dsi", "ids")]).plain()
         ['name  what', 'bm25  words', 'dsi   ids']
         """
-        lines = [self.headings, *self.rows]
+        lines = [self.headings, *([printable(cell) for cell in row] for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.headings))]
         return ["  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
 
@@ -39,7 +41,7 @@ class Listing:
         for number, heading in enumerate(self.headings):
             table.add_column(heading, no_wrap=number == 0)
         for row in self.rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
 

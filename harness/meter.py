@@ -145,8 +145,19 @@ def latencies(
     Raises:
         DataError: no queries, or `search` does not answer each with one list.
     """
-    import numpy as np
+    return percentiles(spans(search, queries, k, warmup, clock=clock, progress=progress), k)
 
+
+def spans(
+    search: Search,
+    queries: Sequence[str],
+    k: int,
+    warmup: int = 0,
+    *,
+    clock: Clock = time.perf_counter,
+    progress: Progress = SILENT,
+) -> list[float]:
+    """Time each query asked alone, as `latencies` does, and return the milliseconds of each, in order."""
     _need_queries(queries)
     for query in queries[:warmup]:
         _answer(search, [query], k)
@@ -156,6 +167,13 @@ def latencies(
         _answer(search, [query], k)
         spans_ms.append((clock() - start) * 1e3)
         progress.advance()
+    return spans_ms
+
+
+def percentiles(spans_ms: Sequence[float], k: int) -> LatencyMs:
+    """Sum up what `spans` measured, at least one query asked for `k` hits."""
+    import numpy as np
+
     p50, p95, p99 = (float(p) for p in np.percentile(spans_ms, [50, 95, 99], method="linear"))
     return LatencyMs(p50=p50, p95=p95, p99=p99, mean=float(np.mean(spans_ms)), n=len(spans_ms), k=k)
 

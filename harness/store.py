@@ -204,6 +204,14 @@ class CellFolder:
         require(path)
         return read_trec(path)
 
+    def first_hits(self) -> dict[str, str]:
+        """Read qid -> docid of the best hit, of every query that has any; fails as `run` does."""
+        from harness.runfile import read_first
+
+        path = self.path / "run.trec.gz"
+        require(path)
+        return read_first(path)
+
     def write_run(self, run: Run, tag: str) -> None:
         """Write the hits as a TREC run called `tag`."""
         from harness.runfile import write_trec

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,8 +36,8 @@ def terminal() -> Console | None:
 
 
 def say(text: str) -> None:
-    """Print to standard output, at once."""
+    """Print to standard output, at once; what a terminal would obey, such as an escape in a title, as text."""
     try:
-        print(text, flush=True)  # noqa: T201 - the command line is the place to print
+        print(printable(text), flush=True)  # noqa: T201 - the command line is the place to print
     except BrokenPipeError as error:
         raise ReaderGoneError from error

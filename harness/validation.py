@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
+from harness.printable import shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = str | int
+LONGEST_VALUE = 200
+"""Characters of a wrong value that a message shows."""
 CONTAINERS: Mapping[Any, int] = {dict: 1, list: 0, tuple: 0}
 """Container type -> which of its type arguments describes an element."""
 
@@ -31,7 +35,7 @@ def validated(model: type[Model], table: Mapping[str, Any], origin: str, prefix:
         ConfigError: unknown keys (with near names), missing keys, values of a wrong type or out of range.
     """
     try:
-        return model.model_validate_json(json.dumps(table, default=str), strict=True)
+        return model.model_validate_json(_json(table, origin, prefix), strict=True)
     except ValidationError as error:
         problems = [_problem(model, problem, tuple(prefix)) for problem in error.errors(include_url=False)]
     got = "; ".join(dict.fromkeys(got for got, _ in problems))
@@ -51,6 +55,33 @@ def dotted(path: Iterable[Key]) -> str:
     )
 
 
+def _json(table: Mapping[str, Any], origin: str, prefix: Sequence[Key]) -> str:
+    """Write a table as JSON; refuse what JSON cannot hold: what a cell is told is written down as JSON too."""
+    try:
+        text = json.dumps(table, default=str)
+        endless = [(dotted(path), value) for path, value in _numbers(table, tuple(prefix)) if not math.isfinite(value)]
+    except (ValueError, RecursionError) as error:
+        fix = "write smaller numbers and flatter tables"
+        raise ConfigError(f"usable settings in {origin}", f"a value that JSON cannot hold ({error})", fix) from error
+    if endless:
+        got = "; ".join(f"{name} = {value} (not a finite number)" for name, value in endless)
+        fix = f"correct {', '.join(name for name, _ in endless)}"
+        raise ConfigError(f"usable settings in {origin}", got, fix)
+    return text
+
+
+def _numbers(value: Any, path: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...], float]]:
+    """Yield the fractions in a table with their paths."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, (*path, key))
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from _numbers(inner, (*path, place))
+
+
 def _problem(model: type[BaseModel], problem: Mapping[str, Any], prefix: tuple[Key, ...]) -> tuple[str, str]:
     """Turn one pydantic error into (what came, what to do)."""
     place: tuple[Key, ...] = tuple(problem["loc"])
@@ -64,7 +95,10 @@ def _problem(model: type[BaseModel], problem: Mapping[str, Any], prefix: tuple[K
     if problem["type"] == "missing":
         return f"no {path}", f"add {path}"
     said = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{path} = {problem['input']!r} ({said[:1].lower()}{said[1:]})", f"correct {path}"
+    return (
+        f"{path} = {shortened(repr(problem['input']), LONGEST_VALUE)} ({said[:1].lower()}{said[1:]})",
+        f"correct {path}",
+    )
 
 
 def _keys_at(annotation: Any, path: Sequence[Key]) -> list[str]:

@@ -65,7 +65,10 @@ def table(section: Section) -> Table:
     """Build the table of every system that was asked."""
     answered = [(row, answers) for row in section.rows if (answers := of(row))]
     best = {name: max(answers.shares[name].value for _, answers in answered) for name in MEASURES}
-    lines = [Line(row.family, (Cell(row.system), *_cells(section, row, answers, best))) for row, answers in answered]
+    lines = [
+        Line(row.family, (Cell(row.system, link=row.folder), *_cells(section, row, answers, best)))
+        for row, answers in answered
+    ]
     heads = ("System", *MEASURES.values(), "Gold passage", "Refused", "Latency p50", "p95", "Peak RSS", "Queries")
     caption = (
         f"Answers on {section.dataset}, {SOURCE}: means over the first queries that have reference answers, "

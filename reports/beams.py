@@ -76,7 +76,9 @@ def of(row: Row) -> tuple[Beam, ...]:
 
 def table(section: Section) -> Table:
     """Build the table of every system and beam size that was measured."""
-    lines = [Line(row.family, (Cell(row.system), *_cells(beam))) for row in section.rows for beam in of(row)]
+    lines = [
+        Line(row.family, (Cell(row.system, link=row.folder), *_cells(beam))) for row in section.rows for beam in of(row)
+    ]
     heads = (
         "System",
         "Beam size",

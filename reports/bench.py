@@ -73,6 +73,24 @@ def trie_table(figures: Figures) -> Rows:
     return heads, rows
 
 
+def scale_table(figures: Figures) -> Rows:
+    """Return heads and rows of the growth of a corpus."""
+    heads = ("passages", "stage", "s", "passages/s", "bytes a passage", "peak RSS, GB", "a search, ms")
+    rows: list[tuple[str, ...]] = [
+        (
+            units.count(r["passages"]),
+            r["stage"],
+            units.three(r["seconds"]),
+            units.count(round(r["passages_per_s"])),
+            f"{r['bytes_per_passage']:.0f}",
+            f"{r['rss_peak_bytes'] / 1e9:.2f}",
+            units.three(r["search_ms"]) if "search_ms" in r else "",
+        )
+        for r in figures["rows"]
+    ]
+    return heads, rows
+
+
 def draw_decode(figures: Figures, path: Path) -> None:
     """Draw the speed-ups as bars."""
     _, rows = decode_table(figures)
@@ -115,6 +133,48 @@ def draw_trie(figures: Figures, path: Path) -> None:
         axes.set_xlabel("Passages (log scale)")
         _save(figure, path)
 
+
+def draw_scale(figures: Figures, path: Path) -> None:
+    """Draw speed, peak memory and bytes a passage of each stage against the number of passages."""
+    rows, limit_gb = figures["rows"], figures["limit_bytes"] / 1e9
+    looks = [look for family, look in plots.LOOKS.items() if family != "bracket"]
+    stages = dict(zip(dict.fromkeys(row["stage"] for row in rows), looks, strict=False))
+    with plots.canvas(6.6) as figure:
+        speed, memory, disk = figure.subplots(3, 1, sharex=True)
+        for stage, look in stages.items():
+            mine = [row for row in rows if row["stage"] == stage]
+            x = [row["passages"] for row in mine]
+            style: Any = {"label": stage, "color": look.colour, "marker": look.marker, "markersize": 5}
+            if stage not in _LOADING:
+                speed.plot(x, [row["passages_per_s"] for row in mine], **style)
+            memory.plot(x, [row["rss_peak_bytes"] / 1e9 for row in mine], **style)
+            disk.plot(x, [row["bytes_per_passage"] for row in mine], **style)
+        memory.axhline(limit_gb, color=plots.GREY, linestyle="--", linewidth=1, label=f"{limit_gb:g} GB")
+        for axes, name in ((speed, "Passages/s"), (memory, "Peak RSS, GB")):
+            axes.set(ylabel=name, yscale="log")
+            axes.yaxis.set_major_formatter(lambda y, _: _short(y))
+            axes.yaxis.set_minor_formatter(lambda *_: "")
+        disk.set(ylabel="Bytes a passage", ylim=(0, max(row["bytes_per_passage"] for row in rows) * 1.15))
+        plots.log_axis(disk, [row["passages"] for row in rows], _short)
+        disk.set_xlabel("Passages (log scale)")
+        figure.legend(*memory.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        _save(figure, path)
+
+
+def _short(value: float) -> str:
+    """Write a tick.
+
+    >>> _short(0.3), _short(30_000), _short(1e6)
+    ('0.3', '30k', '1M')
+    """
+    for unit, sign in ((1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{sign}"
+    return f"{value:g}"
+
+
+_LOADING = ("open", "search")
+"""Stages that take in all passages at once, so that passages a second say nothing."""
 
 _FORMATS = (".pdf", ".png", ".svg")
 

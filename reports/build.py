@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import StorageError
 from harness.store import RunFolder
-from reports import figures, html, markup, summary, tables
-from reports.load import Report, load
+from reports import figures, growth, html, islands, markup, queries, summary, tables
+from reports.islands import Island
+from reports.load import Report, Section, load
+from reports.markup import Table
+from reports.queries import Ledger
 
-NEW, OLD = ".report.new", ".report.old"
+NEW, OLD = ".{}.new", ".{}.old"
+LIGHT_BYTES = 4_900_000
+"""What a page may weigh; a tenth of a megabyte below 5 MB, for the words around what is weighed."""
+PART_BYTES = 3_000
+"""What the frame around one island weighs at most."""
 
 
 def build(folder: Path) -> Path:
@@ -20,15 +29,24 @@ def build(folder: Path) -> Path:
 
     Raises:
         RunFolderError: no run folder, another format, or files that are incomplete.
+        DataError: a run file is damaged.
         StorageError: the file system refused.
     """
     report = load(folder)
-    target = RunFolder(folder).report_folder
-    new, old = target.with_name(NEW), target.with_name(OLD)
+    return publish(RunFolder(folder).report_folder, lambda new: write(report, new))
+
+
+def publish(target: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a new folder, put it in the place of `target`, and return the path of its index.html.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    new, old = (target.with_name(name.format(target.name)) for name in (NEW, OLD))
     try:
         _recover(target, new, old)
-        new.mkdir()
-        _write(report, new)
+        new.mkdir(parents=True)
+        write(new)
         _swap(target, new, old)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -61,21 +79,50 @@ def _swap(target: Path, new: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(report: Report, folder: Path) -> None:
+def write(report: Report, folder: Path, said: Mapping[str, tuple[str, ...]] | None = None) -> None:
+    """Write every file of a report into a folder that is there and empty.
+
+    said: dataset -> what to say of it first; None: the usual sentences.
+    """
     for name in ("tables", "figures"):
         (folder / name).mkdir()
-    sentences = summary.summary(report)
-    chapters = []
+    sentences = summary.summary(report) if said is None else said
+    chapters, ledgers = [], []
     for section in report.sections:
-        built = tables.tables(report, section)
-        for table in built.values():
-            for ending, write in markup.WRITERS.items():
-                _text(folder / "tables" / f"{table.slug}.{ending}", write(table))
+        ledger = queries.read(section)
+        built = tables.tables(report, section) | _wins(section, ledger)
+        _tables(built.values(), folder)
         drawings = figures.draw(report, section, folder / "figures")
-        said = sentences[section.dataset], summary.fairness(section)
-        chapters.append(html.Chapter(section, *said, built, drawings))
-    _text(folder / "index.html", html.page(report, tuple(chapters)))
-    _text(folder / "report.md", html.markdown(report, tuple(chapters)))
+        words = sentences[section.dataset], summary.fairness(section)
+        chapters.append(html.Chapter(section, *words, built, drawings))
+        ledgers.append(ledger)
+    grown = growth.chapters(report, folder / "figures")
+    _tables((chapter.table for chapter in grown), folder)
+    _text(folder / "index.html", page(report, chapters, ledgers, grown))
+    _text(folder / "report.md", html.markdown(report, tuple(chapters), grown))
+
+
+def page(
+    report: Report, chapters: Sequence[html.Chapter], ledgers: Sequence[Ledger | None], grown: Sequence[growth.Chapter]
+) -> str:
+    """Write the page with as much of the queries as it can carry."""
+    bare = len(html.page(report, tuple(chapters), grown).encode())
+    held = [ledger for ledger in ledgers if ledger is not None]
+    made = iter(islands.fit(held, LIGHT_BYTES - bare - PART_BYTES * len(held)))
+    own: list[Island | None] = [None if ledger is None else next(made) for ledger in ledgers]
+    full = tuple(replace(chapter, island=island) for chapter, island in zip(chapters, own, strict=True))
+    return html.page(report, full, grown)
+
+
+def _wins(section: Section, ledger: Ledger | None) -> dict[str, Table]:
+    table = None if ledger is None else queries.table(section, ledger)
+    return {} if table is None else {"wins": table}
+
+
+def _tables(built: Iterable[Table], folder: Path) -> None:
+    for table in built:
+        for ending, written in markup.WRITERS.items():
+            _text(folder / "tables" / f"{table.slug}.{ending}", written(table))
 
 
 def _text(path: Path, text: str) -> None:

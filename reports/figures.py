@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import beams, plots, units
+from reports import beams, plots, slices, spread, units
 from reports.load import Report, Row, Score, Section, number
 from reports.plots import Drawing, Point
 from reports.units import label
@@ -24,7 +24,7 @@ MOST_POINTS = 200
 
 def draw(report: Report, section: Section, folder: Path) -> tuple[Drawing, ...]:
     """Draw everything a dataset has data for into `folder`, in the order of the page."""
-    painters = (_latency, _memory, _beams, _hits, _training, _slices)
+    painters = (_latency, _latencies, _memory, _memory_bars, _beams, _hits, _training, _slices)
     drawings = [painter(report, section, folder) for painter in painters]
     return tuple(d for d in drawings if d is not None)
 
@@ -48,6 +48,18 @@ def _latency(_: Report, section: Section, folder: Path) -> Drawing | None:
 
 def _memory(_: Report, section: Section, folder: Path) -> Drawing | None:
     return _trade(section, folder, MEMORY)
+
+
+def _latencies(_: Report, section: Section, folder: Path) -> Drawing | None:
+    return spread.latencies(section, folder)
+
+
+def _memory_bars(_: Report, section: Section, folder: Path) -> Drawing | None:
+    return spread.memory(section, folder)
+
+
+def _slices(_: Report, section: Section, folder: Path) -> Drawing | None:
+    return slices.draw(section, folder)
 
 
 def _beams(_: Report, section: Section, folder: Path) -> Drawing | None:
@@ -80,13 +92,15 @@ def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:
         plots.label_points(axes, points, [r.system for r, _, _ in rows], strokes)
         svg = plots.save(figure, folder, slug)
     names = ", ".join(rows[i][0].system for i in front)
+    unknown = ", ".join(r.system for r in section.ranked() if not cost(r))
     alt = "; ".join(f"{r.system} {units.score(s.value)} at {write(x)}" for r, s, x in rows)
     return Drawing(
         slug,
         f"Quality against {kind}",
         f"{label(measure)} against the {what} on {section.dataset}; up and to the left is better, "
         f"whiskers are 95\u202f% intervals. "
-        f"No other system is both better and cheaper than those on the Pareto front: {names}.",
+        f"No other system is both better and cheaper than those on the Pareto front: {names}."
+        + (f" Left out, because their {kind} was not measured: {unknown}." if unknown else ""),
         f"{label(measure)} and {what}: {alt}. Pareto front: {names}.",
         svg,
     )
@@ -135,7 +149,7 @@ def _hits(report: Report, section: Section, folder: Path) -> Drawing | None:
                     prefix=f"@{measure.partition('@')[2]} ",
                 )
         _rows_axis(axes, [r.system for r in rows], [i * step + (len(shown) - 1) / 2 for i in range(len(rows))])
-        axes.set(xlim=(0, 1.24), xlabel="Share of queries with a relevant passage among the first k")
+        axes.set(xlim=(0, 1.24), xlabel="Share of queries with a relevant one in the first k")
         _families(figure, rows, patches=True)
         svg = plots.save(figure, folder, slug)
     names = ", ".join(map(label, shown))
@@ -266,31 +280,3 @@ def _lines(axes: Axes, curves: Mapping[str, list[Point]], rows: Sequence[Row], *
 def _label_ends(axes: Axes, curves: Mapping[str, list[Point]]) -> None:
     strokes = [stroke for c in curves.values() for stroke in pairwise(c)]
     plots.label_points(axes, [c[-1] for c in curves.values()], list(curves), strokes)
-
-
-def _slices(report: Report, section: Section, folder: Path) -> Drawing | None:
-    """Draw the primary measure of every system, one panel a slice."""
-    groups, measure = section.slices(), section.primary
-    rows = [r for r in section.rows if not r.bracket and any(r.score(measure, g) for g in groups)]
-    if not rows:
-        return None
-    slug = f"slices-{section.slug}"
-    lines = -(-len(groups) // 2)
-    with plots.canvas(0.7 + lines * (0.55 + 0.24 * len(rows))) as figure:
-        panels = list(figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).flat)
-        for panel, (group, n) in zip(panels, groups.items(), strict=False):
-            for i, row in enumerate(rows):
-                _bar(panel, row, row.score(measure, group), i)
-            panel.set_title(f"{group} (n = {n})", fontsize=9, loc="left")
-            panel.set(xlim=(0, 1.28))
-            panel.grid(visible=False, axis="y")
-            panel.tick_params(axis="y", length=0)
-        _rows_axis(panels[0], [r.system for r in rows], range(len(rows)))
-        for panel in panels[len(groups) :]:
-            panel.set_axis_off()
-        for panel in panels[max(len(groups) - 2, 0) : len(groups)]:
-            panel.tick_params(labelbottom=True)
-        svg = plots.save(figure, folder, slug)
-    said = [f"{g}: " + ", ".join(f"{r.system} {units.score(_plain(r, measure, g))}" for r in rows) for g in groups]
-    caption = f"{label(measure)} by slice of the queries of {section.dataset}; whiskers are 95\u202f% intervals."
-    return Drawing(slug, "Quality by slice", caption, f"{label(measure)} by slice. {'; '.join(said)}.", svg)

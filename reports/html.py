@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reports import markup, summary, units
+from harness.printable import printable
+from reports import growth, markup, summary, units
+from reports.islands import Island
 from reports.load import Report, Section
 from reports.markup import Table
 from reports.plots import Drawing
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
 
 CARD_HEADS = ("name", "checksum", "protocol", "notes")
 """What of a dataset card is shown apart from the plain list of its facts."""
+
+SCRIPTS = ("page.js", "sort.js", "filter.js", "versus.js", "items.js")
+"""The page's script in the order of its parts."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Chapter:
     fairness: tuple[str, ...]
     tables: dict[str, Table]
     drawings: tuple[Drawing, ...]
+    island: Island | None = None
 
 
 class Ready(str):
@@ -39,8 +49,11 @@ class Ready(str):
     __slots__ = ()
 
 
-def page(report: Report, chapters: tuple[Chapter, ...]) -> str:
-    """Write the page: one file that needs nothing else and asks no network."""
+def page(report: Report, chapters: tuple[Chapter, ...], grown: Sequence[growth.Chapter] = ()) -> str:
+    """Write the page: one file that needs nothing else and asks no network.
+
+    Its one script is named by its hash, so that nothing else in the page can run, whatever a passage may hold.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -49,10 +62,21 @@ def page(report: Report, chapters: tuple[Chapter, ...]) -> str:
     )
     # The SVGs are our own; texts in them were escaped or turned into outlines when they were drawn.
     environment.filters |= {"svg": lambda drawing: Markup(drawing.svg), "href": quote, "anchor": anchor}
-    return _render(environment, "index.html.j2", report, chapters)
+    # Escaped by `islands.embed`; a script's own text knows no other escapes.
+    environment.filters |= {"island": lambda island: Markup(island.json)}
+    code = script()
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    extra = {"script": Markup(code), "script_hash": f"sha256-{digest}"}
+    return _render(environment, "index.html.j2", report, chapters, grown, **extra)
 
 
-def markdown(report: Report, chapters: tuple[Chapter, ...]) -> str:
+def script() -> str:
+    """Join the parts of the page's script; each may use what stands before it."""
+    parts = (resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return '\n(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
+
+
+def markdown(report: Report, chapters: tuple[Chapter, ...], grown: Sequence[growth.Chapter] = ()) -> str:
     """Write the same as Markdown with links to the figures' files."""
     from jinja2 import Environment, StrictUndefined
 
@@ -66,11 +90,11 @@ def markdown(report: Report, chapters: tuple[Chapter, ...]) -> str:
         loader=_loader(),
     )
     environment.filters |= {
-        "table": lambda table: Ready(markup.to_md(table)),
+        "table": lambda table: Ready(markup.to_md(table, report.home)),
         "href": lambda path: Ready(quote(path)),
         "code": lambda text: Ready(_fence(text)),
     }
-    return _render(environment, "report.md.j2", report, chapters)
+    return _render(environment, "report.md.j2", report, chapters, grown)
 
 
 def anchor(name: str) -> str:
@@ -84,10 +108,18 @@ def _loader() -> Any:
     return PackageLoader("reports", "templates")
 
 
-def _render(environment: Environment, template: str, report: Report, chapters: tuple[Chapter, ...]) -> str:
+def _render(
+    environment: Environment,
+    template: str,
+    report: Report,
+    chapters: tuple[Chapter, ...],
+    grown: Sequence[growth.Chapter],
+    **extra: object,
+) -> str:
     text = environment.get_template(template).render(
         report=report,
         chapters=chapters,
+        grown=grown,
         failures=summary.failures(report),
         limits=summary.limits(report),
         notes=[str(n) for n in report.experiment.get("notes") or ()],
@@ -98,6 +130,7 @@ def _render(environment: Environment, template: str, report: Report, chapters: t
         cards=[(s, summary.facts({k: v for k, v in s.card.items() if k not in CARD_HEADS})) for s in report.sections],
         facts=summary.facts,
         units=units,
+        **extra,
     )
     return text.rstrip() + "\n"
 
@@ -127,6 +160,7 @@ def _command(report: Report) -> str:
 
 def _fence(text: str) -> str:
     """Fence a block of code with more backticks than it holds in a row."""
+    text = printable(text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

@@ -24,8 +24,9 @@ from reports.answers import Answers
 from reports.beams import Beam
 from reports.units import SIGNIFICANT
 
-FAMILIES = ("sparse", "dense", "rerank", "generative", "self-retrieval", "bracket")
+FAMILIES = ("sparse", "dense", "rerank", "generative", "self-retrieval", "outside", "bracket")
 BRACKET = "bracket"
+OUTSIDE = "outside"
 SELF_RETRIEVAL = "self-retrieval"
 ALL = "all"
 MEASURE_ORDER = ("Success@1", "Success@5", "Success@10", "RR@5", "RR@10", "nDCG@10", "R@10", "R@100")
@@ -65,7 +66,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cell:
-    """One dataset x system x seed; `state` is "done", "failed" or "missing" (planned, never finished)."""
+    """One dataset x system x seed; `state` is "done", "failed" or "missing" (planned, never finished).
+
+    folder: as the run names it, and as a link of the page; path: where it lies.
+    """
 
     seed: int
     folder: str
@@ -76,6 +80,7 @@ class Cell:
     training: tuple[Mapping[str, Any], ...]
     beams: tuple[Beam, ...] = ()
     answers: Answers | None = None
+    path: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,11 @@ class Row:
         return self.family == BRACKET
 
     @property
+    def outside(self) -> bool:
+        """Whether its hits were read from a file, so that nothing but them is known."""
+        return self.family == OUTSIDE
+
+    @property
     def baseline(self) -> bool:
         """Whether Self-Retrieval is compared with it."""
         return self.family not in (SELF_RETRIEVAL, BRACKET)
@@ -102,6 +112,12 @@ class Row:
     def unfinished(self) -> tuple[Cell, ...]:
         """Cells that failed or never ran."""
         return tuple(c for c in self.cells if c.state != "done")
+
+    @property
+    def folder(self) -> str:
+        """Folder of its one cell, or the one that holds those of all its seeds; relative as that of a cell."""
+        only = self.cells[0].folder
+        return only if len(self.cells) == 1 else only.rpartition("/")[0]
 
     @property
     def failed(self) -> str | None:
@@ -126,7 +142,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """One dataset; `rows` by family, then in the order of the experiment; `answering` compares answers in words."""
+    """One dataset; `rows` by family, then in the order of the experiment; `answering` compares answers in words.
+
+    split: the evaluated one. data: folder of the stored dataset. warning: why its figures must not be set beside those
+    of another dataset of this name; empty where nothing speaks against it.
+    """
 
     dataset: str
     slug: str
@@ -135,6 +155,15 @@ class Section:
     comparisons: tuple[Comparison, ...]
     primary: str
     answering: tuple[Comparison, ...] = ()
+    split: str = "test"
+    data: Path = Path()
+    warning: str = ""
+
+    @property
+    def unasked(self) -> bool:
+        """Whether the dataset has no queries at all, so that nothing could be evaluated."""
+        queries = self.card.get("queries")
+        return isinstance(queries, Mapping) and bool(queries) and not any(queries.values())
 
     def ranked(self, measure: str | None = None) -> list[Row]:
         """Return the rows that have a score and are no brackets, best first."""
@@ -177,13 +206,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says."""
+    """Everything a report says.
+
+    home: leads from the page to where the folders of its cells begin. warnings: what a reader must know first.
+    """
 
     experiment: Mapping[str, Any]
     sections: tuple[Section, ...]
     measures: tuple[str, ...]
     primary: str
     seeds: tuple[int, ...]
+    home: str = "../"
+    warnings: tuple[str, ...] = ()
 
     def text(self, key: str) -> str:
         """Return a text of experiment.json, empty where it is absent."""
@@ -239,7 +273,8 @@ def _report(store: RunFolder) -> Report:
         pairs = _comparisons([r for r in significance if r["dataset"] == dataset], len(experiment["seeds"]))
         answering = _comparisons([r for r in answered if r["dataset"] == dataset], 1)
         rows = _rows(store, [c for c in planned if c.dataset == dataset], scores)
-        sections.append(Section(dataset, slug(dataset), cards.get(dataset, {}), rows, pairs, primary, answering))
+        card, split, data = cards.get(dataset, {}), str(experiment["split"]), store.data_folder(dataset)
+        sections.append(Section(dataset, slug(dataset), card, rows, pairs, primary, answering, split, data))
     seeds = tuple(int(s) for s in experiment["seeds"])
     return Report(experiment, tuple(sections), tuple(measures), primary, seeds)
 
@@ -260,16 +295,17 @@ def _cell(store: RunFolder, planned: stored.Cell) -> Cell:
     folder, seed = planned.folder.relative_to(store.path).as_posix(), planned.seed
     status = store.status(planned)
     if status is None:
-        return Cell(seed, folder, "missing", "it never finished: the run was interrupted", None, {}, ())
+        reason = "it never finished: the run was interrupted"
+        return Cell(seed, folder, "missing", reason, None, {}, (), path=planned.folder)
     wall_s = number(status.get("wall_s"))
     if status["state"] != "done":
         phase = f"during {status['phase']}: " if status.get("phase") else ""
         reason = f"{phase}{status.get('reason') or 'no reason was recorded'}"
-        return Cell(seed, folder, "failed", reason, wall_s, {}, ())
+        return Cell(seed, folder, "failed", reason, wall_s, {}, (), path=planned.folder)
     meter: Mapping[str, Any] = {**store.meter(planned)}
     training, own = tuple(store.training(planned)), store.cell(planned)
     extras = beams.read(own.beams()), answers.read(own.answers())
-    return Cell(seed, folder, "done", "", wall_s, meter, training, *extras)
+    return Cell(seed, folder, "done", "", wall_s, meter, training, *extras, planned.folder)
 
 
 def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:

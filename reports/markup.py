@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from reports.units import ABSENT, THIN
 
@@ -17,6 +18,7 @@ class Cell:
 
     text: what is read; small: a second, smaller line (an interval, a batch size); mark: a sign after the text.
     raw, low, high: the unrounded figures for CSV. span: how many columns it fills (a failed row's reason).
+    link: folder that the row's figures come from, relative to where folders of cells begin.
     """
 
     text: str = ABSENT
@@ -27,6 +29,7 @@ class Cell:
     raw: float | None = None
     low: float | None = None
     high: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Table:
         return list(found.items())
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+# What at the beginning of a line opens a list, or underlines the line above: nothing of it is escaped elsewhere.
+_BLOCK = re.compile(r"^\s*(?:(?=[-+](?:\s|$)|[-=]+\s*$)|[0-9]{1,9}(?=[.)](?:\s|$)))")
 _MD = {c: "\\" + c for c in "\\`*_{}[]#|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _TEX = {c: "\\" + c for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -81,6 +86,7 @@ _TEX = {c: "\\" + c for c in "&%$#_{}"} | {
     "▲": r"\ensuremath{\blacktriangle}",
     "▼": r"\ensuremath{\blacktriangledown}",
     "†": r"\ensuremath{\dagger}",
+    "‡": r"\ensuremath{\ddagger}",
     "…": r"\dots{}",
     "≥": r"\ensuremath{\geq}",
     THIN: r"\,",
@@ -93,7 +99,8 @@ def md(text: object) -> str:
     >>> md("a|b <i>")
     'a\\\\|b &lt;i&gt;'
     """
-    return "".join(_MD.get(c, c) for c in _CONTROL.sub(" ", str(text)))
+    escaped = "".join(_MD.get(c, c) for c in _CONTROL.sub(" ", str(text)))
+    return _BLOCK.sub(r"\g<0>\\", escaped)
 
 
 def tex(text: object) -> str:
@@ -105,13 +112,18 @@ def tex(text: object) -> str:
     return "".join(_TEX.get(c, c) for c in _CONTROL.sub(" ", str(text)))
 
 
-def to_md(table: Table) -> str:
-    """Write a GitHub-flavoured Markdown table with its caption and notes."""
+def to_md(table: Table, home: str | None = None) -> str:
+    """Write a GitHub-flavoured Markdown table with its caption and notes.
+
+    Args:
+        table: what to write.
+        home: leads from the page to where the folders of cells begin; without it nothing is linked.
+    """
     heads = ("Family", *table.heads)
     rule = ["---"] * (1 + table.texts) + ["---:"] * (len(table.heads) - table.texts)
     lines = [_md_line([md(h) for h in heads]), _md_line(rule)]
     for line in table.lines:
-        texts = [md(line.group)] + [_md_cell(c) for c in line.cells]
+        texts = [md(line.group)] + [_md_cell(c, home) for c in line.cells]
         lines.append(_md_line(texts + [""] * (len(heads) - len(texts))))
     parts = [f"**{md(table.caption)}**", "\n".join(lines), *(f"*{md(n)}*" for n in table.notes)]
     return "\n\n".join(parts) + "\n"
@@ -121,8 +133,11 @@ def _md_line(texts: list[str]) -> str:
     return "| " + " | ".join(texts) + " |"
 
 
-def _md_cell(cell: Cell) -> str:
-    text = md(cell.text) + (f" {md(cell.mark)}" if cell.mark else "")
+def _md_cell(cell: Cell, home: str | None) -> str:
+    text = md(cell.text)
+    if home is not None and cell.link:
+        text = f"[{text}]({quote(home + cell.link)}/)"
+    text += f" {md(cell.mark)}" if cell.mark else ""
     text = f"**{text}**" if cell.bold else text
     return f"{text}<br><sub>{md(cell.small)}</sub>" if cell.small else text
 
@@ -201,8 +216,10 @@ def _figure(value: float | None) -> str:
 
 
 def _csv_text(text: str) -> str:
-    """Keep spreadsheets from running a text as a formula."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Keep spreadsheets from running a text as a formula, and terminals from obeying it."""
+    text = _CONTROL.sub(" ", text)
+    # Blanks in front are passed over by some; the wide signs are those of East Asian keyboards.
+    return "'" + text if text.lstrip().startswith(tuple("=+-@＝＋－＠")) else text
 
 
 WRITERS: dict[str, Callable[[Table], str]] = {"md": to_md, "tex": to_tex, "csv": to_csv}

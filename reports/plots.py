@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 INCH_PX = 200
 WIDTH_IN = 5.2
 GREY = "#6b6b6b"
+LONG_NAME = 20
+"""Names of more characters are written two a line below a figure, others three."""
 
 
 Point = tuple[float, float]
@@ -37,7 +39,7 @@ class Drawing:
 
 
 class Look(NamedTuple):
-    """How a family is drawn: a colour (Okabe-Ito), and a marker so that grey print tells them apart too."""
+    """How a family is drawn: a colour (Okabe-Ito and Tol), and a marker so that grey print tells them apart too."""
 
     colour: str
     marker: str
@@ -49,6 +51,7 @@ LOOKS = {
     "rerank": Look("#56B4E9", "v"),
     "generative": Look("#009E73", "^"),
     "self-retrieval": Look("#D55E00", "D"),
+    "outside": Look("#332288", "*"),
     "bracket": Look("#8c8c8c", "X"),
 }
 OTHER = Look("#CC79A7", "P")
@@ -85,6 +88,37 @@ def marker(family: str) -> dict[str, Any]:
     return {"linestyle": "", "color": shown.colour, "marker": shown.marker} | edge
 
 
+FILLS = (None, "white", "black")
+"""Fill of the markers of a family's first, second and third system; None: its colour."""
+STROKES = ("-", "--", ":", "-.")
+
+
+def apart(families: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the keywords that draw one curve a system, given their families, so that those of one family differ."""
+    drawn = []
+    for i, family in enumerate(families):
+        before = families[:i].count(family)
+        fill = FILLS[before % len(FILLS)]
+        stroke = {"linestyle": STROKES[before % len(STROKES)], "linewidth": 1.4}
+        drawn.append(marker(family) | stroke | ({"markerfacecolor": fill} if fill else {}))
+    return drawn
+
+
+def legend(figure: Figure, names: Sequence[str], looks: Sequence[dict[str, Any]]) -> None:
+    """Explain the curves below the figure."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=name, **keywords) for name, keywords in zip(names, looks, strict=True)]
+    columns = 2 if max(map(len, names)) > LONG_NAME else 3
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.4)
+
+
+def legend_in(names: Sequence[str]) -> float:
+    """Return the height in inches that `legend` needs."""
+    columns = 2 if max(map(len, names)) > LONG_NAME else 3
+    return 0.1 + 0.2 * -(-len(names) // columns)
+
+
 @contextmanager
 def canvas(height_in: float) -> Iterator[Figure]:
     """Give an empty figure in the house style; draw and save it inside the block."""
@@ -109,14 +143,20 @@ def save(figure: Figure, folder: Path, slug: str) -> str:
 
 
 def inline(svg: str, slug: str) -> str:
-    """Make an SVG fit for a page that holds several: ids of its own, no prolog, comments, metadata or namespaces."""
+    """Make an SVG fit for a page that holds several: ids of its own, no prolog, comments, metadata or namespaces.
+
+    Ids that nothing refers to go too, and so do the line breaks between the strokes of a path: half of the bytes.
+    """
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", slug)
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", body).replace("xlink:href", "href")
+    used = set(re.findall(r'(?:\bhref="#|url\(#)([^")]+)', body))
+    body = re.sub(r'\sid="([^"]*)"', lambda found: found[0] if found[1] in used else "", body)
     body = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{prefix}--", body)
     body = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'\sd="[^"]*"', lambda path: re.sub(r"\s*([MLQCz])\s*", r"\1", path[0]), body)
     return re.sub(r"\n\s*", "\n", body).replace("<svg", '<svg aria-hidden="true" focusable="false"', 1).strip()
 
 

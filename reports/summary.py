@@ -28,7 +28,17 @@ class Failure:
 
 def summary(report: Report) -> dict[str, tuple[str, ...]]:
     """Return dataset -> one to three sentences: who leads, how self-retrieval fares, what it costs."""
-    return {s.dataset: tuple(t for t in (_lead(s), _against(s), _price(s)) if t) for s in report.sections}
+    return {s.dataset: _unasked(s) if s.unasked else _asked(s) for s in report.sections}
+
+
+def _asked(section: Section) -> tuple[str, ...]:
+    return tuple(text for text in (_lead(section), _against(section), _price(section)) if text)
+
+
+def _unasked(section: Section) -> tuple[str, ...]:
+    done = [r.system for r in section.rows if r.failed is None and not r.bracket]
+    ready = f"{_and(done)} can be searched with harness search." if done else "No system is ready to be searched."
+    return (f"Nothing was evaluated on {section.dataset}, because the set has no queries.", ready)
 
 
 def failures(report: Report) -> tuple[Failure, ...]:

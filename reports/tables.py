@@ -44,7 +44,9 @@ def quality(report: Report, section: Section) -> Table:
 
 
 def _quality_caption(report: Report, section: Section) -> str:
-    text = f"Quality on the {report.text('split')} queries of {section.dataset}: means, 95\u202f% intervals below."
+    if section.unasked:
+        return f"Quality on {section.dataset}: nothing was evaluated, because the set has no queries."
+    text = f"Quality on the {section.split} queries of {section.dataset}: means, 95\u202f% intervals below."
     if len(report.seeds) > 1:
         text += " Figures and interval bounds are averaged over the seeds; ± is the standard deviation over seeds."
     text += " Bold: best of its column; oracle and random only bound the scores and are left out."
@@ -62,7 +64,7 @@ def _score(score: Score | None, best: float | None, row: Row, mark: str) -> Cell
 
 def _line(row: Row, cells: list[Cell]) -> Line:
     """Put the name before the cells; a failed system gets its reason instead of figures."""
-    first = Cell(row.system)
+    first = Cell(row.system, link=row.folder)
     if row.failed is not None:
         word = "failed" if any(c.state == "failed" for c in row.cells) else "no result"
         reason = Cell(f"{word}: {shorten(row.failed)}", span=len(cells))
@@ -124,6 +126,8 @@ def cost(section: Section) -> Table:
 
 
 def _cost_caption(section: Section) -> str:
+    if section.unasked:
+        return f"Cost on {section.dataset}; no query was timed. – was not measured or does not apply."
     asked = {(r.cost("latency_ms.n"), r.cost("latency_ms.k")) for r in section.rows} - {(None, None)}
     text = f"Cost on {section.dataset}. Latency: one query at a time"
     if len(asked) == 1 and None not in (only := next(iter(asked))):
@@ -132,6 +136,15 @@ def _cost_caption(section: Section) -> str:
 
 
 def _cost_notes(section: Section) -> tuple[str, ...]:
+    return _outside_note(section) + _base_note(section)
+
+
+def _outside_note(section: Section) -> tuple[str, ...]:
+    names = ", ".join(r.system for r in section.rows if r.outside)
+    return (f"Outside runs, of which nothing but the hits is known: {names}.",) if names else ()
+
+
+def _base_note(section: Section) -> tuple[str, ...]:
     bases = [b for r in section.rows if (b := r.cost("rss_base_bytes")) is not None]
     if not bases:
         return ()
@@ -164,7 +177,10 @@ def significance(section: Section, measures: tuple[str, ...], *, everything: boo
             lines.append(Line(family, _comparison(c)))
             seen.add((c.measure, c.system, c.baseline))
     which = "all measures" if everything else " and ".join(map(label, measures))
-    caption = f"Paired randomisation tests on {section.dataset}, {which}: system against baseline."
+    caption = (
+        f"Paired randomisation tests on {section.dataset}, {which}: system against baseline. Holm's correction runs "
+        f"over all {len(section.comparisons)} comparisons of this dataset, those of the other measures included."
+    )
     heads = ("System", "Against", "Measure", "Difference", "p", "p (Holm)", "Queries", "Verdict")
     slug = f"significance{'-all' if everything else ''}-{section.slug}"
     return Table(slug, caption, heads, tuple(lines), _seed_note(section), texts=3)

@@ -6,12 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # The models of the tests are tiny: several threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Ten thousand hostile inputs and more, chosen anew each time: pytest tests/property --hypothesis-profile=hostile
+settings.register_profile("hostile", print_blob=True)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -28,6 +28,7 @@ BRIEFLY: dict[str, Any] = {"epochs": 1, "batch_size": 2, "dtype": "float32"}
 FAST: dict[str, dict[str, Any]] = {
     "dsi": QUICKLY,
     "dense-reader": QUICKLY,
+    "self-rerank": {"judge": QUICKLY},
     "self-retrieval": QUICKLY,
     # No choice on dev, which might go to the untrained model: what is tested was trained.
     "dense-finetuned": {"training": BRIEFLY, "dev_corpus": 0},

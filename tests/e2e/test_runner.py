@@ -95,6 +95,7 @@ class TestOneRun:
         meter = cell(ran[0], "train").meter()
         assert min(meter[key] for key in ("index_s", "save_s", "load_s", "search_s", "queries_per_s")) > 0
         assert (meter["latency_ms"]["n"], meter["latency_ms"]["k"], meter["batch_size"]) == (5, 100, 32)
+        assert len(meter["latency_samples_ms"]) == 5
         assert (meter["index_bytes"], meter["parameter_bytes"]) == (100, 7)
         assert meter["model_bytes"] == sum(len(b) for b in files(cell(ran[0], "train").model).values())
         assert meter["rss_peak_bytes"].keys() == {"index", "search"}

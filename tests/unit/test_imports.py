@@ -17,10 +17,24 @@ ALLOWED = {
     "harness": ("harness",),
     "baselines": ("harness", "baselines"),
     "selfretrieval": ("harness", "selfretrieval"),
-    "reports": ("harness.store", "harness.kept", "harness.types", "harness.errors", "reports"),
+    "reports": (
+        "harness.store",
+        "harness.kept",
+        "harness.types",
+        "harness.errors",
+        "harness.gate",
+        "harness.atomic",
+        "harness.launch",
+        "harness.listing",
+        "harness.terminal",
+        "harness.significance",
+        "harness.printable",
+        "harness.datasets.stored",
+        "reports",
+    ),
 }
-ROOF = "harness/cli.py"
-"""May name all."""
+ROOF = ("harness/cli.py", "reports/paper/commands.py")
+"""The command line: may name all."""
 
 HEAVY = {"torch", "faiss", "transformers", "sentence_transformers"}
 LATE = HEAVY | {"matplotlib", "pyarrow", "pydantic", "scipy", "ir_measures", "bm25s", "numpy"}
@@ -46,7 +60,7 @@ def forbidden(package: str, names: set[str]) -> set[str]:
 
 def modules() -> list[str]:
     paths = (path.relative_to(ROOT).as_posix() for package in OURS for path in (ROOT / package).rglob("*.py"))
-    return sorted(path for path in paths if path != ROOF)
+    return sorted(path for path in paths if path not in ROOF)
 
 
 @pytest.mark.parametrize("path", modules())

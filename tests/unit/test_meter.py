@@ -13,7 +13,17 @@ import pytest
 from harness.cell import chosen_alone
 from harness.datasets.sampling import sample
 from harness.errors import ConfigError, DataError
-from harness.meter import PeakRss, folder_bytes, gpu_peak_bytes, latencies, reset_gpu_peak, rss_bytes, throughput
+from harness.meter import (
+    PeakRss,
+    folder_bytes,
+    gpu_peak_bytes,
+    latencies,
+    percentiles,
+    reset_gpu_peak,
+    rss_bytes,
+    spans,
+    throughput,
+)
 from harness.types import Hit, Query, Split
 
 MB = 10**6
@@ -117,6 +127,14 @@ def test_latencies_by_hand() -> None:
     }
     assert search.asked == [(["a"], 7), (["b"], 7), (["a"], 7), (["b"], 7), (["c"], 7), (["d"], 7)]
     assert progress.amounts == [1, 1, 1, 1]
+
+
+def test_the_spans_of_each_query_are_what_latencies_sum_up() -> None:
+    found = spans(Recorder(), ["a", "b", "c", "d"], 7, clock=Steps(0.010, 0.020, 0.030, 0.140))
+    assert found == [pytest.approx(ms) for ms in (10, 20, 30, 140)]
+    assert percentiles(found, 7) == latencies(
+        Recorder(), ["a", "b", "c", "d"], 7, clock=Steps(0.010, 0.020, 0.030, 0.140)
+    )
 
 
 def test_throughput_by_hand() -> None:

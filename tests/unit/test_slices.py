@@ -71,7 +71,13 @@ def test_gold_train_queries_are_counted_once_over_all_gold_passages() -> None:
     assert found["gold train queries 5+"] == [*(f"five{n}" for n in range(5)), "eight"]
 
 
-@pytest.mark.parametrize(("n", "kept"), [(4, {"all"}), (5, {"all", "not verbatim", "gold train queries 0"})])
+@pytest.mark.parametrize(
+    ("n", "kept"),
+    [
+        (4, {"all"}),
+        (5, {"all", "not verbatim", "gold train queries 0", "query words 1-4", "gold overlap 0-24%"}),
+    ],
+)
 def test_slices_of_fewer_than_five_are_left_out(n: int, kept: set[str]) -> None:
     test = split("test", {f"t{i}": {"d0": 1} for i in range(n)})
     assert set(slices(dataset(Split("train"), test), test)) == kept
@@ -87,3 +93,37 @@ def test_no_queries_and_docids_outside_the_corpus() -> None:
 def test_an_unknown_split_is_named() -> None:
     with pytest.raises(UnknownNameError, match="a known split"):
         slices(dataset(Split("train"), Split("test")), "tset")
+
+
+def test_words_of_a_query_are_counted() -> None:
+    counts = (0, 1, 4, 5, 8, 9, 12, 13, 40)
+    texts = {f"t{n}.{i}": ", ".join(["number"] * n) for n in counts for i in range(5)}
+    test = split("test", {qid: {"d1": 1} for qid in texts}, texts)
+    found = slices(dataset(Split("train"), test), test)
+    named = {name: [n for n in counts if f"t{n}.0" in qids] for name, qids in found.items() if "words" in name}
+    assert named == {
+        "query words 1-4": [0, 1, 4],
+        "query words 5-8": [5, 8],
+        "query words 9-12": [9, 12],
+        "query words 13+": [13, 40],
+    }
+
+
+def test_overlap_counts_different_words_in_title_or_text_of_the_best_passage() -> None:
+    # A passage holds: title, the, große (casefolded grosse), strasse, number, and its own number.
+    shares = {
+        "none of these": "0-24%",
+        "": "0-24%",
+        "number a b c d number": "0-24%",
+        "number a b c": "25-49%",
+        "NUMBER grosse, a b": "50-74%",
+        "TITLE, number! strasse; a": "75-100%",
+        "the number 2": "75-100%",
+    }
+    texts = {f"{n}.{i}": text for n, text in enumerate(shares) for i in range(5)}
+    test = split("test", {qid: {"d1": 1, "d2": 1, "d3": 0} for qid in texts}, texts)
+    found = slices(dataset(Split("train"), test), test)
+    for n, share in enumerate(shares.values()):
+        assert f"{n}.0" in found[f"gold overlap {share}"]
+    outside = split("test", {f"t{n}": {"gone": 1} for n in range(5)}, {f"t{n}": "the number" for n in range(5)})
+    assert len(slices(dataset(Split("train"), outside), outside)["gold overlap 0-24%"]) == 5

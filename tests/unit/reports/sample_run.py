@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.datasets import stored
+from harness.runfile import write_trec
+from harness.types import Corpus, Dataset, Hit, Passage, Query, Split
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 REASON = "<script>alert('boom')</script> | out of memory: 100 % of_the {GPU}"
 FAMILIES = {
     "bm25": "sparse",
@@ -46,6 +50,7 @@ LATENCY_MS = {
 }
 INDEX_BYTES = {"bm25": 310_000, "dense": 768_000, "dense-tuned": 768_000, "dsi": 41_000, "self-retrieval": 2_400_000}
 PARAMETER_BYTES = {"dense": 90_900_000, "dense-tuned": 90_900_000, "dsi": 538_000_000, "self-retrieval": 538_000_000}
+PASSAGES = {"vital-articles/1k": 1000, "vital-articles/2k": 2000}
 TRAIN_TOKENS = {"dense-tuned": 410_000, "dsi": 1_000_000, "self-retrieval": 1_100_000}
 
 
@@ -100,8 +105,8 @@ def _json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def _meter(system: str) -> dict[str, Any]:
-    p50 = LATENCY_MS[system]
+def _meter(system: str, timed: int) -> dict[str, Any]:
+    p50 = LATENCY_MS.get(system, 5.0)
     meter: dict[str, Any] = {
         "load_s": 0.2,
         "index_s": 640.0 if system in TRAIN_TOKENS else 1.3,
@@ -118,9 +123,12 @@ def _meter(system: str) -> dict[str, Any]:
         "threads": 2,
         "device": "cpu",
     }
+    if timed:
+        spans = np.random.default_rng(3).lognormal(np.log(p50), 0.3, timed)
+        meter["latency_samples_ms"] = [float(ms) for ms in spans]
     if system in TRAIN_TOKENS:
         meter |= {"train_tokens": TRAIN_TOKENS[system], "tokens_per_s": 1_750.0}
-    if FAMILIES[system] in ("generative", "self-retrieval"):
+    if FAMILIES.get(system) in ("generative", "self-retrieval"):
         meter["counters"] = {"invalid_docids": 0, "dead_beams": 3, "model_calls_per_query": 41.5, "mask_share": 0.12}
     return meter
 
@@ -173,16 +181,39 @@ def _status(state: str, reason: str | None = None) -> dict[str, Any]:
     return {"format": 1, "state": state, "fingerprint": "ab12", "code": "cd34"} | where | times
 
 
-def _cell(folder: Path, system: str, seed: int, values: Mapping[str, np.ndarray]) -> None:
+def _run(ranks: np.ndarray) -> dict[str, list[Hit]]:
+    """Put passage i at its rank for query i, and others above it; none where the rank is beyond 3."""
+    count, run = len(ranks), {}
+    for i, rank in enumerate(ranks):
+        found = [f"d{(i + 1 + above) % count}" for above in range(min(int(rank), 4) - 1)]
+        found += [f"d{i}"] if rank <= 3 else []
+        run[f"q{i}"] = [Hit(docid, float(-place)) for place, docid in enumerate(found)]
+    return run
+
+
+def _data(folder: Path, name: str, queries: int) -> None:
+    """Store a dataset in which passage i answers query i; query 1 and passage 1 are hostile."""
+    words = [f"article {i} tells of thing {i} " + "and so on " * 30 for i in range(queries)]
+    passages = [Passage(f"d{i}", f"Title {i}", text, f"d{i}") for i, text in enumerate(words)]
+    passages[1] = Passage("d1", f"Title 1 {HOSTILE}", f"{HOSTILE}\u2028{words[1]}", "d1")
+    asked = [Query(f"q{i}", f"What tells of thing {i}?") for i in range(queries)]
+    asked[1] = Query("q1", f"What tells of {HOSTILE}?")
+    test = Split("test", tuple(asked), {f"q{i}": {f"d{i}": 1} for i in range(queries)})
+    dataset = Dataset(name, Corpus.from_passages(passages), Split("train"), Split("dev"), test, _card(name, queries))
+    stored.save(dataset, folder)
+
+
+def _cell(
+    folder: Path, system: str, seed: int, values: Mapping[str, np.ndarray], *, timed: int, ranks: np.ndarray
+) -> None:
     _json(folder / "spec.json", {"system": system, "seed": seed, "settings": {}})
     (folder / "cell.log").write_text("index\nsearch\n", encoding="utf-8")
     (folder / "model").mkdir()
-    _json(folder / "meter.json", _meter(system))
+    _json(folder / "meter.json", _meter(system, timed))
     if system in TRAIN_TOKENS:
         lines = "".join(json.dumps(row) + "\n" for row in _training(system, seed))
         (folder / "training.jsonl").write_text(lines, encoding="utf-8")
-    with gzip.open(folder / "run.trec.gz", "wt", encoding="utf-8") as sink:
-        sink.write(f"q0 Q0 d0 1 1.0 {system}\n")
+    write_trec(folder / "run.trec.gz", _run(ranks), system)
     long = [(f"q{i}", m, float(v)) for m, column in values.items() for i, v in enumerate(column)]
     qids, names, figures = zip(*long, strict=True)
     table = pa.table({"qid": list(qids), "measure": list(names), "value": list(figures)})
@@ -195,8 +226,8 @@ def _card(name: str, queries: int) -> dict[str, Any]:
         "source": "Invented <b>articles</b> & short descriptions",
         "licence": "CC BY-SA 4.0",
         "description": "Lead sections with one query each.",
-        "passages": 500,
-        "documents": 500,
+        "passages": PASSAGES.get(name, 500),
+        "documents": PASSAGES.get(name, 500),
         "queries": {"train": 261, "dev": 44, "test": queries},
         "checksum": "9f" * 32,
         "protocol": {
@@ -220,11 +251,14 @@ def write_sample(
     queries: int = 120,
     beams: Sequence[int] = (),
     answers: bool = False,
+    data: bool = False,
+    timed: int = 0,
 ) -> Path:
     """Write the run folder and return it; `quality` is each system's chance of rank 1, `failed` label -> reason.
 
     beams: sizes that the systems with a beam were searched with on the first seed; none: nobody measured it.
     answers: dense and self-retrieval were let answer on the first seed.
+    data: the dataset itself is there too; timed: so many latencies of single queries are.
     """
     failed = {"dsi-title": REASON} if failed is None else failed
     systems = [s for s in FAMILIES if s in quality or s in failed]
@@ -234,10 +268,16 @@ def write_sample(
     for dataset in datasets:
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset)
         _json(folder / slug / "data" / "card.json", _card(dataset, queries))
+        if data:
+            _data(folder / slug / "data", dataset, queries)
         groups = {"all": np.arange(queries)}
         if slices:
             groups |= {"verbatim": np.arange(queries // 4), "not verbatim": np.arange(queries // 4, queries)}
             groups |= {f"gold train queries {b}": np.arange(queries)[i::3] for i, b in enumerate(("0", "1", "2-4"))}
+            groups |= {
+                f"query words {b}": np.arange(queries)[i::4] for i, b in enumerate(("1-4", "5-8", "9-12", "13+"))
+            }
+            groups |= {f"gold overlap {b}": np.arange(queries)[i::2] for i, b in enumerate(("0-24%", "75-100%"))}
         for seed in seeds:
             scores: dict[str, Mapping[str, np.ndarray]] = {}
             for number, system in enumerate(systems):
@@ -250,7 +290,7 @@ def write_sample(
                     continue
                 ranks = np.random.default_rng(100 * seed + number).geometric(quality[system], queries)
                 scores[system] = measures_of(ranks)
-                _cell(folder / at, system, seed, scores[system])
+                _cell(folder / at, system, seed, scores[system], timed=timed, ranks=ranks)
                 if beams and seed == seeds[0] and FAMILIES[system] in ("generative", "self-retrieval"):
                     _json(folder / at / "beams.json", _beams(system, beams, queries))
                 if answers and seed == seeds[0] and system in ("dense", "self-retrieval"):

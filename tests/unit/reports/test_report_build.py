@@ -29,6 +29,7 @@ class Outline(HTMLParser):
         self.links: list[str] = []
         self.requests: list[str] = []
         self.tags: set[str] = set()
+        self.scripts: list[str | None] = []
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
@@ -36,6 +37,7 @@ class Outline(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         self.ids += [found["id"]] if "id" in found else []
+        self.scripts += [found.get("type")] if tag == "script" else []
         self.links += [found["href"]] if tag == "a" else []
         self.requests += [found["src"]] if "src" in found else []
 
@@ -71,9 +73,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_report_is_complete(folder):
-    kinds = ("quality", "cost", "slices", "significance", "significance-all")
+    kinds = ("quality", "cost", "slices", "wins", "significance", "significance-all")
     names = {f"tables/{kind}-{SLUG}.{ending}" for kind in kinds for ending in ("md", "tex", "csv")}
-    drawings = ("latency", "memory", "hits", "training", "slices")
+    drawings = ("latency", "latencies", "memory", "memory-bars", "hits", "training", "slices")
     names |= {f"figures/{kind}-{SLUG}.{ending}" for kind in drawings for ending in ("svg", "png", "pdf")}
     assert set(files(folder / "report")) == names | {"index.html", "report.md"}
 
@@ -84,10 +86,11 @@ def test_page_is_well_formed_and_asks_nothing_of_the_network(page):
     assert outline.open == []
     assert outline.requests == []
     assert len(outline.ids) == len(set(outline.ids))
-    assert not outline.tags & {"script", "link", "iframe", "img", "object"}
+    assert not outline.tags & {"link", "iframe", "img", "object"}
+    assert outline.scripts == ["application/json", None]
     assert "http" not in page.replace("http-equiv", "")
     assert not re.search(r"@import|url\((?!#)", page)
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 7
     assert '<html lang="en">' in page
     assert "<title>Index or language model?" in page
 
@@ -154,9 +157,9 @@ def test_report_moved_away_by_a_stopped_process_comes_back(tmp_path, monkeypatch
     folder = write_sample(tmp_path / "run", slices=False, queries=10)
     build(folder)
     before = files(folder / "report")
-    (folder / "report").rename(folder / module.OLD)
-    (folder / module.NEW).mkdir()
-    monkeypatch.setattr(module, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    (folder / "report").rename(folder / module.OLD.format("report"))
+    (folder / module.NEW.format("report")).mkdir()
+    monkeypatch.setattr(module, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(StorageError):
         build(folder)
     assert files(folder / "report") == before

@@ -124,6 +124,20 @@ def test_svgs_get_ids_of_their_own():
     )
 
 
+def test_strokes_of_a_path_lose_their_blanks_and_ids_nobody_names_go():
+    svg = '<svg><g id="axes"><path id="p" d="M 10 20 \nL 3.5 -4 \nz\n"/><use href="#p"/></g></svg>'
+    assert plots.inline(svg, "f") == (
+        '<svg aria-hidden="true" focusable="false"><g><path id="f--p" d="M10 20L3.5 -4z"/><use href="#f--p"/></g></svg>'
+    )
+
+
+def test_curves_of_one_family_differ():
+    looks = plots.apart(["dense", "sparse", "dense", "dense", "dense"])
+    dense = [looks[i] for i in (0, 2, 3, 4)]
+    assert {look["marker"] for look in dense} == {"o"}
+    assert len({(look.get("markerfacecolor"), look["linestyle"]) for look in dense}) == 4
+
+
 def test_no_svg_refers_outside_itself(tmp_path):
     for drawing in drawn(tmp_path, make("a", "sparse", meter=timed(1)), make("b", "x-ray", meter=timed(2))).values():
         assert "http" not in drawing.svg
