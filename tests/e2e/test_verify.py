@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from harness import cli, verify
 from harness.errors import RunFolderError
 from harness.records import AnswersRecord
 from harness.store import RunFolder
+from harness.types import Split
+from tests.e2e import trial
 from tests.e2e.trial import cell, go, tiny  # noqa: F401 - `tiny` is a fixture
 
 
@@ -22,7 +25,16 @@ from tests.e2e.trial import cell, go, tiny  # noqa: F401 - `tiny` is a fixture
 def original(tmp_path_factory: pytest.TempPathFactory, tiny: Any) -> Path:  # noqa: F811
     folder = tmp_path_factory.mktemp("verify") / "run"
     systems = {"bm25": {"system": "bm25"}, "random": {"system": "random"}, "bm25-rank": {"system": "bm25-rank"}}
-    summary, _ = go(systems, folder)
+
+    plain = trial.split
+
+    def answered(name: str, first: int, end: int) -> Split:
+        found = plain(name, first, end)
+        return replace(found, queries=tuple(query._replace(answers=("Paris",)) for query in found.queries))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "split", answered)
+        summary, _ = go(systems, folder)
     assert summary.done == 3
     return folder
 

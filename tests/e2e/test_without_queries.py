@@ -37,7 +37,7 @@ def test_a_set_without_queries(texts: Path, tmp_path: Path, capfd: pytest.Captur
     report = (run / "report" / "report.md").read_text()
     assert "Nothing was evaluated on notes, because the set has no queries. bm25 can be searched" in report
     assert "nothing was evaluated, because the set has no queries" in (run / "report" / "index.html").read_text()
-    (quality,) = re.findall(r"^\| sparse \| bm25 \| ([– |]*) \|$", report, re.MULTILINE)
+    (quality,) = re.findall(r"^\| sparse \| \[bm25\]\(\S+\) \| ([– |]*) \|$", report, re.MULTILINE)
     assert set(quality) == {"–", "|", " "}
     assert "Latency" not in report
 

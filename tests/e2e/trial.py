@@ -45,7 +45,7 @@ def load(name: str, settings: DatasetSettings) -> Dataset:
 
 def split(name: str, first: int, end: int) -> Split:
     rows = range(first, end)
-    queries = tuple(Query(f"{name}{i}", f"word{i}", ("Paris",)) for i in rows)
+    queries = tuple(Query(f"{name}{i}", f"word{i}") for i in rows)
     return Split(name, queries, {f"{name}{i}": {f"d{i:02}": 1} for i in rows})
 
 
