@@ -16,9 +16,10 @@ EXTRAS ?= cpu,test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# What the checking tools remember between calls stays inside the environment, out of the checkout.
+# What the checking tools remember between calls stays inside the environment, out of the checkout. Bytecode is among it even where the
+# machine forbids it elsewhere: the tests start hundreds of processes, and each would compile PyTorch and the others anew.
 CACHES := $(abspath $(VENV))/caches
-TIDY := PYTHONPYCACHEPREFIX=$(CACHES)/bytecode RUFF_CACHE_DIR=$(CACHES)/ruff MYPY_CACHE_DIR=$(CACHES)/mypy \
+TIDY := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CACHES)/bytecode RUFF_CACHE_DIR=$(CACHES)/ruff MYPY_CACHE_DIR=$(CACHES)/mypy \
 	HYPOTHESIS_STORAGE_DIRECTORY=$(CACHES)/hypothesis
 PYTEST := $(TIDY) $(BIN)/python -m pytest -o cache_dir=$(CACHES)/pytest
 

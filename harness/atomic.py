@@ -61,10 +61,8 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
         StorageError: the file system refused.
     """
     temporary: Path | None = None
+    refuse_existing(path)
     try:
-        if path.exists() or path.is_symlink():
-            fix = "name another folder, or remove this one first"
-            raise ConfigError("a folder that is not there yet", str(path), fix)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         yield temporary
@@ -75,6 +73,13 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Refuse a folder, or anything else, that is there already: ConfigError."""
+    if os.path.lexists(folder):
+        fix = "choose another folder, or remove this one"
+        raise ConfigError("the name of a folder that is not there yet", f"{folder}, which is", fix)
 
 
 def write_text(path: Path, text: str, what: str) -> None:

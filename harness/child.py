@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -19,6 +18,7 @@ from typing import IO, Any, cast
 from harness import launch
 from harness.errors import StorageError
 from harness.experiment import Limits
+from harness.reporter import event_of
 
 Tell = Callable[[dict[str, Any]], None]
 LOOK_S = 0.2
@@ -81,11 +81,8 @@ class _Story:
 
     def hear(self, line: bytes) -> None:
         """Take in one line; what is not an event of harness.cell is left out."""
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(event, dict):
+        event = event_of(line)
+        if event is None:
             return
         if "error" in event:
             self.error = event["error"]

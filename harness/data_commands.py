@@ -84,10 +84,11 @@ def split(
 
 def _write(name: str, settings: DatasetSettings, out: Path) -> None:
     from harness import datasets
+    from harness.atomic import refuse_existing
     from harness.data_progress import watched
     from harness.datasets import convert as converting
 
-    converting.refuse_existing(out)
+    refuse_existing(out)
     with watched() as progress:
         dataset = datasets.load(name, settings, progress)
         converting.write(dataset, out, progress)

@@ -12,6 +12,15 @@ SEND_S = 0.1
 """Least time between two messages about progress; more would cost the measured work time."""
 
 
+def event_of(line: bytes) -> dict[str, Any] | None:
+    """Read one line of the pipe; None for what is no event, such as the notice of a library."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
 class Reporter:
     """A Progress whose other end is the parent process."""
 

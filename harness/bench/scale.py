@@ -7,7 +7,6 @@ corpora are made up by `harness.bench.synthetic` in a temporary folder, of which
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from harness.bench.stages import corpus_file
 from harness.errors import ConfigError, StorageError
 from harness.pace import duration
 from harness.progress import SILENT, Progress
+from harness.reporter import event_of
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 MAPPED = 3_000_000
@@ -153,11 +153,8 @@ class _Relay:
 
     def hear(self, line: bytes) -> None:
         """Take one line; what is no event, such as the notice of a library, is passed over."""
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return
-        if not isinstance(event, dict):
+        event = event_of(line)
+        if event is None:
             return
         self.measured = event.get("measured", self.measured)
         if "phase" in event:

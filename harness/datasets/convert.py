@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import graphlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from harness.atomic import new_folder, refuse_existing
 from harness.datasets.checks import QRELS_HEADER
-from harness.errors import ConfigError, DataError, StorageError
+from harness.errors import DataError
 from harness.progress import SILENT, Progress
 from harness.types import Corpus, Dataset, Query
 
@@ -33,50 +31,15 @@ def write(dataset: Dataset, folder: Path, progress: Progress = SILENT) -> None:
     """
     refuse_existing(folder)
     queries = _in_order(dataset)
-    try:
-        with _new_folder(folder) as new:
-            _lines(new / "corpus.jsonl", _passages(dataset.corpus, progress))
-            _lines(new / "queries.jsonl", map(_query, queries))
-            (new / "qrels").mkdir()
-            for split in (dataset.train, dataset.dev, dataset.test):
-                if split.queries or split is dataset.test:
-                    _lines(new / "qrels" / f"{split.name}.tsv", _judgements(split.qrels))
-            card = json.dumps(dict(dataset.card), ensure_ascii=False, indent=2)
-            _lines(new / "card.json", [card])
-    except OSError as error:
-        raise StorageError(
-            f"to write the dataset {dataset.name} to {folder}",
-            error.strerror or str(error),
-            "free some space, correct the permissions, or choose another folder",
-        ) from error
-
-
-def refuse_existing(folder: Path) -> None:
-    """Refuse a folder, or anything else, that is there already: ConfigError."""
-    if os.path.lexists(folder):
-        fix = "choose another folder, or remove this one"
-        raise ConfigError("the name of a folder that is not there yet", f"{folder}, which is", fix)
-
-
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder beside `folder` to fill; it takes that name when the block ends well, and goes when it does not."""
-    parent = folder.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=parent))
-    try:
-        yield new
-        # mkdtemp makes folders that only their owner may enter.
-        new.chmod(0o777 & ~_umask())
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    with new_folder(folder, f"the dataset {dataset.name}") as new:
+        _lines(new / "corpus.jsonl", _passages(dataset.corpus, progress))
+        _lines(new / "queries.jsonl", map(_query, queries))
+        (new / "qrels").mkdir()
+        for split in (dataset.train, dataset.dev, dataset.test):
+            if split.queries or split is dataset.test:
+                _lines(new / "qrels" / f"{split.name}.tsv", _judgements(split.qrels))
+        card = json.dumps(dict(dataset.card), ensure_ascii=False, indent=2)
+        _lines(new / "card.json", [card])
 
 
 def _lines(path: Path, lines: Iterable[str]) -> None:

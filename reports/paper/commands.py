@@ -80,8 +80,8 @@ def table(
     recipes = [find("table", number)]
     if scale is Scale.paper:
         _full_size(recipes, out, yes)
-        return
-    _show(_redraw(recipes, out, _found(recipes, results, runs, run_experiments), experiment))
+    else:
+        _show(_redraw(recipes, out, _found(recipes, results, runs, run_experiments), experiment))
 
 
 @paper.command()
@@ -102,8 +102,8 @@ def figure(
     recipes = [find("figure", number)]
     if scale is Scale.paper:
         _full_size(recipes, out, yes)
-        return
-    _show(_redraw(recipes, out, _found(recipes, results, runs, run_experiments), experiment))
+    else:
+        _show(_redraw(recipes, out, _found(recipes, results, runs, run_experiments), experiment))
 
 
 @paper.command(name="all")

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -104,6 +104,14 @@ def built(name: str, build: int = 1) -> Retriever:
     retriever = fresh(registry.get(name))
     retriever.index(CORPUS, TRAIN, DEV)
     return retriever
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_go_with_the_file() -> Iterator[None]:
+    """Several gigabytes of trained models must not stay for the tests of other files."""
+    yield
+    built.cache_clear()
+    answers.cache_clear()
 
 
 def queries_of(system: System) -> list[str]:

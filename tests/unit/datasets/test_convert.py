@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def test_the_files_are_those_of_the_layout(tmp_path: Path) -> None:
 
 
 def _umask() -> int:
-    return convert._umask()
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
