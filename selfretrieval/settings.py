@@ -64,7 +64,8 @@ class SelfRetrievalSettings(BaseModel):
     likelihood: bool = False
     """Judge passages by log P(question | title, passage) too, for `weights.likelihood` (an addition)."""
     passage_cache_gb: float = Field(2.0, ge=0)
-    """Room, in GiB, for what the model made of passages it judged by likelihood, kept from one question to the next."""
+    """Room, in GiB, for what the model made of passages it judged by likelihood, kept from one question to the next, in
+    half precision."""
     judged: int | None = Field(None, ge=1)
     """Judge so many passages a question, those most probably written, and rank the others below them; null: all, as in
     the paper (fewer is an addition: reading passages is most of the time)."""

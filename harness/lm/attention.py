@@ -54,10 +54,23 @@ class Store:
                 made.append(new)
             self.layers[number] = (made[0], made[1])
 
-    def stack(self, others: Sequence[tuple[Store, int]]) -> None:
-        """Fill the rows, one store's below the other's, from the first columns of each, which are given beside it."""
+    def part(self, row: int, columns: int, dtype: torch.dtype | None) -> Store:
+        """Copy the first columns of one row; dtype: of the copy, None: as they are."""
+        kept = Store(1, columns)
+        for number, pair in self.layers.items():
+            own = tuple(old[row : row + 1, :, :columns].to(dtype or old.dtype, copy=True) for old in pair)
+            kept.layers[number] = (own[0].contiguous(), own[1].contiguous())
+        return kept
+
+    def stack(self, others: Sequence[tuple[Store, int]], dtype: torch.dtype | None = None) -> None:
+        """Fill the rows, one store's below the other's, from the first columns of each, which are given beside it.
+
+        dtype: to keep them in; None: as the others have it.
+        """
         for number, pair in others[0][0].layers.items():
-            made = tuple(old.new_zeros(self.rows, old.shape[1], self.columns, old.shape[3]) for old in pair)
+            made = tuple(
+                old.new_zeros(self.rows, old.shape[1], self.columns, old.shape[3], dtype=dtype) for old in pair
+            )
             first = 0
             for store, columns in others:
                 for new, old in zip(made, store.layers[number], strict=True):

@@ -115,14 +115,16 @@ class Lattice:
         return other, np.arange(len(slots))
 
     @classmethod
-    def joined(cls, parts: Sequence[Lattice]) -> tuple[Lattice, Int64]:
+    def joined(cls, parts: Sequence[Lattice], dtype: torch.dtype | None = None) -> tuple[Lattice, Int64]:
         """Return a lattice with the prompts of several of the same backbone, and the slots behind them, in order.
 
         Their keys and values are copied; what was fed behind the prompts is left out.
+
+        dtype: of the copies, which must be the backbone's where more is to be fed; None: as they are.
         """
         other = cls(parts[0].backbone)
         other._begin(np.concatenate([part._prompt for part in parts]))
-        other._store.stack([(part._store, int(part._prompt.max())) for part in parts])
+        other._store.stack([(part._store, int(part._prompt.max())) for part in parts], dtype)
         return other, np.arange(len(other._prompt))
 
     @property
@@ -130,13 +132,18 @@ class Lattice:
         """Bytes of the keys and values."""
         return self._store.nbytes
 
-    def trimmed(self) -> Lattice:
-        """Return the prompts alone, without room for what might be fed behind them."""
-        other = Lattice(self.backbone)
-        other._begin(self._prompt)
-        other._store.resize(len(self._prompt), int(self._prompt.max()))
-        other._store.stack([(self._store, int(self._prompt.max()))])
-        return other
+    def split(self, dtype: torch.dtype | None = None) -> list[Lattice]:
+        """Return each row's prompt as a lattice of its own, without room for more; to be fed again, `joined` first.
+
+        dtype: to keep keys and values in; None: as they are.
+        """
+        parts: list[Lattice] = []
+        for row, length in enumerate(self._prompt):
+            part = Lattice(self.backbone)
+            part._begin(self._prompt[row : row + 1])
+            part._store = self._store.part(row, int(length), dtype)
+            parts.append(part)
+        return parts
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Map (n, hidden) states to (n, columns) float32 logits."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.errors import ConfigError
+from harness.lm.lattice import Lattice
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts
 from selfretrieval.assess import Assessment
@@ -131,6 +132,21 @@ def test_passages_that_are_kept_judge_as_those_that_are_read_again(retriever: Se
         values = [[j.evidence.likelihood for j in judged] for judged in found]
         np.testing.assert_allclose(values, [[j.evidence.likelihood for j in judged] for judged in first], atol=1e-4)
     assert kept.counters()["model_calls"] < calls
+
+
+def test_what_is_kept_of_a_passage_is_half_as_large_as_what_was_computed(retriever: SelfRetriever) -> None:
+    backbone, memory, _ = retriever.parts
+    lattice = Lattice(backbone)
+    lattice.prefill([memory.sequences[0].tolist()])
+    half = lattice.split(torch.float16)[0]
+    assert 2 * half.nbytes == lattice.split()[0].nbytes
+    again, slots = Lattice.joined([half], torch.float32)
+    same, _ = Lattice.joined([lattice])
+    token = np.array([int(memory.sequences[0][-1])])
+    found, wanted = (one.feed(slots, token)[0] for one in (again, same))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=2e-2)
+    assert not np.array_equal(found.numpy(), wanted.numpy())
 
 
 def test_the_answer_s_sentence_is_what_a_question_leads_to(folder: str) -> None:
