@@ -7,7 +7,6 @@ other queries of five folds, so that no query is ranked by what was fitted on it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple, TypedDict
@@ -24,7 +23,7 @@ from harness.store import RunFolder
 from harness.types import Dataset
 from selfretrieval.evidence import ENOUGH, Evidence, Question, Weights, fit, telling
 from selfretrieval.judge import Judged
-from selfretrieval.prior import priors
+from selfretrieval.prior import with_priors
 from selfretrieval.retriever import SelfRetriever
 
 FOLDS = 5
@@ -138,9 +137,8 @@ def _rows(run: RunFolder, cell: Cell, limit: int, changes: Mapping[str, object],
 def _ask(retriever: SelfRetriever, dataset: Dataset, limit: int, progress: Progress) -> list[_Asked]:
     """Let the model write and judge as its settings say, and compare with what it would write unasked."""
     backbone, memory, corpus = retriever.parts
-    if not len(memory.prior):
-        memory = replace(memory, prior=priors(backbone, memory, progress))
-    prepared = retriever.with_settings(ranking="paper").with_memory(memory)
+    wanted = retriever.settings.model_copy(update={"prior": True})
+    prepared = retriever.with_settings(ranking="paper").with_memory(with_priors(backbone, memory, wanted, progress))
     dev = sample(dataset.dev, limit)
     progress.phase(f"{dataset.name}: judge", len(dev), "queries")
     asked = []

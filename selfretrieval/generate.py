@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Title:
     """A title written for the question in `row`; `slot` and `state` are where its passages start.
 
-    score: length-normalised log-probability of its tokens and its end. logprob: their sum. length: its tokens,
-    boundary included.
+    score: length-normalised log-probability of its tokens and its end, less the share of their prior that the settings
+    ask for. logprob: their sum. length: its tokens, boundary included.
     """
 
     row: int
@@ -56,10 +56,16 @@ class Candidate:
     entry: int
 
 
-def write_titles(lattice: Lattice, states: torch.Tensor, slots: Int64, memory: Memory, beam_size: int) -> list[Title]:
-    """Return at most `beam_size` titles for each question, best first within a question."""
+def write_titles(
+    lattice: Lattice, states: torch.Tensor, slots: Int64, memory: Memory, beam_size: int, *, prior: float = 0.0
+) -> list[Title]:
+    """Return at most `beam_size` titles for each question, best first within a question.
+
+    prior: so many times the log-probability without a question is taken from every token's.
+    """
+    offsets = memory.unasked.times(prior) if prior else None
     starts = [Start(int(slot), state) for slot, state in zip(slots, states, strict=True)]
-    found = search(lattice, starts, memory.titles, Rules(beam_size))
+    found = search(lattice, starts, memory.titles, Rules(beam_size, offsets=offsets))
     chosen = [(row, h) for row, hypotheses in enumerate(found) for h in hypotheses]
     if not chosen:
         return []

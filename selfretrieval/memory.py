@@ -20,6 +20,7 @@ from harness.datasets.chunking import sentences
 from harness.lm.backbone import Backbone
 from harness.lm.examples import memorable
 from harness.lm.growth import first_copies
+from harness.lm.offsets import Offsets
 from harness.lm.ragged import Int32, Int64, Pile, Ragged, spread
 from harness.lm.trie import TokenTrie, Upto, walk_all
 from harness.progress import SILENT, Progress
@@ -31,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 LATER_TOKENS = 32
 """Tokens kept of an entry that begins inside its passage: enough to tell sentences apart."""
 _CHUNK = 4096
+_TITLE_PRIOR = ("title_nodes.npy", "title_prior.npy")
 
 
 class Written(NamedTuple):
@@ -49,6 +51,8 @@ class Memory:
     entry is unique, never inside the head. stops: nodes where a title ends, ascending, that is behind the first token
     of the boundary; `boundary`, the rest of it, follows of necessity and is no part of a title's score. prior:
     (entries,) log-probability of each behind its title without a question; empty where nobody asked for it.
+    title_nodes, title_prior: (nodes,) of the trie of titles, and the log-probability of coming to each from the one
+    before it without a question; empty likewise.
     """
 
     sequences: Ragged
@@ -58,6 +62,8 @@ class Memory:
     stops: Int32
     boundary: tuple[int, ...]
     prior: Floats = field(default_factory=lambda: np.zeros(0))
+    title_nodes: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    title_prior: Floats = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def build(
@@ -145,10 +151,16 @@ class Memory:
         """The trie up to where titles end."""
         return Upto(self.trie, self.stops)
 
+    @cached_property
+    def unasked(self) -> Offsets:
+        """What takes the prior of titles from their log-probability behind a question."""
+        return Offsets.of(self.titles, self.title_nodes, -self.title_prior)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the trie and of the passages it stands for."""
-        arrays = (self.stops, self.rows, self.prior, self.sequences.values, self.sequences.offsets)
+        priors = (self.prior, self.title_nodes, self.title_prior)
+        arrays = (self.stops, self.rows, *priors, self.sequences.values, self.sequences.offsets)
         return self.trie.nbytes + sum(array.nbytes for array in arrays)
 
     def vocabulary(self, backbone: Backbone, said: Iterable[str] = ()) -> np.ndarray:
@@ -165,6 +177,8 @@ class Memory:
         np.save(folder / "offsets.npy", self.sequences.offsets)
         np.save(folder / "rows.npy", self.rows)
         np.save(folder / "prior.npy", self.prior)
+        for name, values in zip(_TITLE_PRIOR, (self.title_nodes, self.title_prior), strict=True):
+            np.save(folder / name, values)
         np.save(folder / "heads.npy", self.heads)
         np.save(folder / "stops.npy", self.stops)
         np.save(folder / "boundary.npy", np.array(self.boundary, dtype=np.int32))
@@ -177,7 +191,9 @@ class Memory:
         )
         rows, heads, stops = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "heads", "stops"))
         boundary = tuple(np.load(folder / "boundary.npy").tolist())
-        return cls(sequences, rows, heads, TokenTrie.open(folder), stops, boundary, np.load(folder / "prior.npy"))
+        # Models saved before titles had a prior have none.
+        priors = [np.load(folder / n) for n in ("prior.npy", *_TITLE_PRIOR) if (folder / n).is_file()]
+        return cls(sequences, rows, heads, TokenTrie.open(folder), stops, boundary, *priors)
 
 
 def later_sentences(text: str) -> list[tuple[str, str]]:

@@ -1,27 +1,46 @@
-"""How probable is what must be written of each passage when nobody asked: P(prefix | title), computed once.
+"""How probable is what must be written when nobody asked: P(title), P(prefix | title), computed once.
 
-Behind a question a passage of frequent words is likely whatever was asked. Taking log P(prefix | title) from
-log P(prefix | question, title) leaves their pointwise mutual information. An addition to the paper.
+Behind a question a passage of frequent words is likely whatever was asked, and so is a title that training questions
+asked for. Taking log P(prefix | title) from log P(prefix | question, title) leaves their pointwise mutual information;
+titles likewise (contextual calibration: Zhao et al. 2021; Holtzman et al. 2021). An addition to the paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import require_lattice
+from harness.lm.offsets import levels
 from harness.lm.ragged import Int64
 from harness.progress import SILENT, Progress
 from selfretrieval import prompts
 from selfretrieval.assess import token_logprobs
 from selfretrieval.memory import Floats, Memory
+from selfretrieval.settings import SelfRetrievalSettings
 
 _ROW_TOKENS = 512
 """Tokens fed behind one copy of a title, unless one entry has more: bounds the memory."""
 _ROWS = 16
 """Titles read at once."""
+_TITLE_TOKENS = 1024
+"""Tokens of titles fed behind one copy of the empty question, unless those that begin alike have more."""
+
+
+def with_priors(
+    backbone: Backbone, memory: Memory, settings: SelfRetrievalSettings, progress: Progress = SILENT
+) -> Memory:
+    """Return the memory with those priors that the settings ask for and that it does not have."""
+    if settings.prior and not len(memory.prior):
+        memory = replace(memory, prior=priors(backbone, memory, progress))
+    if settings.title_prior and settings.titles and not len(memory.title_prior):
+        nodes, values = title_priors(backbone, memory, progress)
+        memory = replace(memory, title_nodes=nodes, title_prior=values)
+    return memory
 
 
 def priors(backbone: Backbone, memory: Memory, progress: Progress = SILENT) -> Floats:
@@ -38,6 +57,50 @@ def priors(backbone: Backbone, memory: Memory, progress: Progress = SILENT) -> F
         found[np.concatenate([np.array(e) for e in some])] = _totals(backbone, heads, targets)
         progress.advance(len(some))
     return found
+
+
+class Unasked(NamedTuple):
+    """The nodes of the trie of titles, (n,) each, and the log-probability of each token behind those before it."""
+
+    node: Int64
+    logprob: Floats
+
+
+def title_priors(backbone: Backbone, memory: Memory, progress: Progress = SILENT) -> Unasked:
+    """Return what titles are written with behind an empty question; 0 for tokens the head was trimmed of."""
+    import torch
+
+    below = list(levels(memory.titles))
+    if not below:
+        return Unasked(np.zeros(0, dtype=np.int64), np.zeros(0))
+    first = np.cumsum([0, *(len(level.node) for level in below)])
+    node, token = (np.concatenate([level[i] for level in below]) for i in range(2))
+    parent = np.concatenate([below[0].parent - 1, *(f + x.parent for f, x in zip(first, below[1:], strict=False))])
+    family = np.arange(len(node))  # the first token each begins with
+    for f, level in zip(first[1:], below[1:], strict=False):
+        family[f : f + len(level.node)] = family[parent[f : f + len(level.node)]]
+    values = np.zeros(len(node))
+    prompt = [*backbone.encode([prompts.question("")])[0], *backbone.encode([prompts.TITLE])[0]]
+    progress.phase("prior of titles", len(node), "tokens")
+    for mine in _together(family):
+        lattice = require_lattice(backbone)
+        states, slots = lattice.prefill([prompt])
+        place = np.full(len(node) + 1, -1)  # of each node among mine; the last stands for the root
+        place[mine] = np.arange(len(mine))
+        before = place[parent[mine]]
+        fed, _ = lattice.feed(np.where(before < 0, slots[0], lattice.next_slot + before), token[mine])
+        behind = torch.cat([states, fed])[lattice.on_device(before + 1)]
+        found = token_logprobs(backbone, behind, token[mine])
+        values[mine] = np.where(np.isfinite(found), found, 0.0)
+        progress.advance(len(mine))
+    return Unasked(node, values)
+
+
+def _together(family: Int64) -> list[Int64]:
+    """Group positions so that a family stays together and a group has few more than `_TITLE_TOKENS`; each ascending."""
+    sizes = np.bincount(family)
+    group = (np.cumsum(sizes) - sizes) // _TITLE_TOKENS
+    return [np.flatnonzero(group[family] == g) for g in np.unique(group[family])]
 
 
 def _rows(memory: Memory, cuts: Int64) -> list[list[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ from selfretrieval.generate import untitled, write_passages, write_titles
 from selfretrieval.judge import Judged, Verdict, combine, likeliest
 from selfretrieval.likelihood import Reader
 from selfretrieval.memory import Memory, later_sentences
-from selfretrieval.prior import priors
+from selfretrieval.prior import with_priors
 from selfretrieval.settings import SelfRetrievalSettings
 
 _VERSION = 3
@@ -77,8 +76,7 @@ class SelfRetriever:
             evaluate=dev_search(settings.training, dev, lambda: self._in_training(parts)),
         )
         backbone = backbone.astype(settings.dtype)
-        if settings.prior:
-            memory = replace(memory, prior=priors(backbone, memory, progress))
+        memory = with_priors(backbone, memory, settings, progress)
         self._parts = _Parts(backbone, memory, corpus)
         if settings.ranking == "log-linear":
             self._calibrate(sample(dev, settings.calibration_queries), progress)
@@ -115,8 +113,8 @@ class SelfRetriever:
 
     def _in_training(self, parts: _Parts) -> SelfRetriever:
         """Return a system that searches with the weights as they are in the middle of the training."""
-        plain = {} if self.settings.dev_assessment else {"assessment": False, "likelihood": False, "ranking": "paper"}
-        other = SelfRetriever(self.settings.model_copy(update=plain), self.seed)
+        judge = {} if self.settings.dev_assessment else {"assessment": False, "likelihood": False, "ranking": "paper"}
+        other = SelfRetriever(self.settings.model_copy(update={"title_prior": 0.0, **judge}), self.seed)
         other._parts = parts._replace(backbone=parts.backbone.restricted(parts.backbone.vocabulary))
         return other
 
@@ -207,7 +205,7 @@ class SelfRetriever:
         settings, memory = self.settings, self._ready().memory
         states, slots = lattice.prefill(inputs)
         titles = (
-            write_titles(lattice, states, slots, memory, settings.title_beams)
+            write_titles(lattice, states, slots, memory, settings.title_beams, prior=settings.title_prior)
             if settings.titles
             else untitled(states, slots)
         )
@@ -250,7 +248,7 @@ class SelfRetriever:
         return self.with_settings(**{"title_beams" if self.settings.titles else "passage_beams": beam_size})
 
     def with_settings(self, **changes: object) -> SelfRetriever:
-        """Return the same trained system with other settings of its search.
+        """Return the same trained system with other settings of its search; priors they ask for are computed now.
 
         Raises:
             ConfigError: a setting or value there is not.
@@ -258,6 +256,9 @@ class SelfRetriever:
         table = {**self.settings.model_dump(mode="json"), **changes}
         other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_settings"), self.seed)
         other._parts, other._summary = self._parts, self._summary
+        if self._parts is not None:
+            backbone, memory, _ = self._parts
+            other._parts = self._parts._replace(memory=with_priors(backbone, memory, other.settings))
         return other
 
     def with_memory(self, memory: Memory) -> SelfRetriever:

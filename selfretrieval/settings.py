@@ -59,6 +59,9 @@ class SelfRetrievalSettings(BaseModel):
     reach: Literal["beginning", "any sentence"] = "beginning"
     """How a passage may be written: from its beginning (the paper), or from any sentence of it that is memorised (an
     addition: the question may call up the sentence that answers it)."""
+    title_prior: float = Field(0.0, ge=0)
+    """Rank titles by log P(title | question) less so many times log P(title | empty question): titles that training
+    questions ask for are likely whatever is asked (an addition)."""
     prior: bool = False
     """Compute the probability of each passage without a question, for `weights.prior` (an addition)."""
     likelihood: bool = False

@@ -23,6 +23,7 @@ from harness.errors import ConfigError, DataError
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import Lattice, branches
 from harness.lm.nodes import Normaliser, Scored, Timed
+from harness.lm.offsets import Offsets
 from harness.lm.ragged import Int64
 from harness.lm.replicas import Replicas
 from harness.lm.session import Session
@@ -67,13 +68,15 @@ class Rules(NamedTuple):
     write; "allowed" over what the trie allows at that node, so that a forced token costs nothing and is not computed.
     length_penalty: exponent of the length in the score, at least 0. early_stopping: "never" goes on while a beam could
     still enter the result; False stops, as transformers does by default, once the best beam so far is no better than
-    the worst of beam_size finished ones; True stops at beam_size finished ones.
+    the worst of beam_size finished ones; True stops at beam_size finished ones. offsets: added to the log-probability
+    of coming to nodes; then `Hypothesis.logprob` is the sum of both.
     """
 
     beam_size: int
     normaliser: Normaliser = "vocabulary"
     length_penalty: float = 1.0
     early_stopping: EarlyStopping = "never"
+    offsets: Offsets | None = None
 
 
 def constrained_search(
@@ -229,7 +232,7 @@ class _Search:
     def __init__(self, session: Session, starts: Sequence[Start], trie: Trie, rules: Rules) -> None:
         self.session, self.starts, self.rules = session, starts, rules
         self.trie = Timed(trie, session.work)
-        self.scored = Scored(session, self.trie, rules.normaliser, 2 * rules.beam_size)
+        self.scored = Scored(session, self.trie, rules.normaliser, 2 * rules.beam_size, rules.offsets)
         self.finished = [_Finished(rules.beam_size) for _ in starts]
         self.written = np.zeros(len(starts), dtype=np.int64)  # tokens written so far, of each start
         self.beams = self._first_beams()
@@ -320,10 +323,10 @@ class _Search:
         beams.logprob[which] = -np.inf
         beams.logprob[line, np.arange(size)] = total
         for row, start in enumerate(which.tolist()):
-            if self._closed(start, total[row], reach[row]):
+            if self._closed(start, total[row], reach[row], node[row]):
                 beams.logprob[start] = -np.inf
 
-    def _closed(self, start: int, total: np.ndarray, reach: np.ndarray) -> bool:
+    def _closed(self, start: int, total: np.ndarray, reach: np.ndarray, node: Int64) -> bool:
         """Say whether nothing a start's beams may become would enter its result, or its rules end it."""
         finished, written, power = self.finished[start], int(self.written[start]), self.rules.length_penalty
         if not finished.full:
@@ -332,8 +335,11 @@ class _Search:
             return True
         if self.rules.early_stopping is False:
             return bool(finished.worst >= total[0] / written**power)
-        longest = np.minimum(written + reach, self.trie.height)
-        return bool(finished.worst >= np.max(total / np.maximum(longest, 1) ** power))
+        longest = np.maximum(np.minimum(written + reach, self.trie.height), 1)
+        if self.rules.offsets is not None:
+            total = total + self.rules.offsets.ahead_of(node)
+        # What is below 0 is best spread over many tokens, what is above it over few.
+        return bool(finished.worst >= np.max(total / np.where(total > 0, written + 1, longest) ** power))
 
     def _finish(self, start: int, beam: int, node: int, token: int, total: float) -> None:
         before = self.beams.tokens[start, beam, : self.written[start] - 1].tolist()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from harness.errors import DataError
+from harness.lm.offsets import Offsets
 from harness.lm.ragged import Int32, Int64
 from harness.lm.session import Session, Work
 from harness.lm.trie import Bool, Followers, Trie
@@ -72,8 +73,11 @@ class Timed:
 class Scored:
     """Scored nodes of one search. Each keeps its best `width` followers, since no more can be among the candidates."""
 
-    def __init__(self, session: Session, trie: Trie, normaliser: Normaliser, width: int) -> None:
+    def __init__(
+        self, session: Session, trie: Trie, normaliser: Normaliser, width: int, offsets: Offsets | None = None
+    ) -> None:
         self._session, self._trie, self._normaliser, self._width = session, trie, normaliser, width
+        self._offsets = offsets
         # Rows behind the last record are spare: the table doubles where it is full.
         self._record: dict[tuple[int, int], int] = {}
         self._slot = np.full(1, -1)  # of each record; the last place stands for none
@@ -102,6 +106,8 @@ class Scored:
         followers = self._trie.followers(nodes)
         logprobs = follower_logprobs(self._session, states, followers, self._normaliser)
         with self._session.work.mask():
+            if self._offsets is not None:
+                logprobs = logprobs + self._offsets.steps_to(followers.nodes)
             owner, rank, chosen = _best(logprobs, followers.bounds, self._width)
         best = Best.empty(len(nodes), self._width)
         best.node[owner, rank] = followers.nodes[chosen]
@@ -118,7 +124,8 @@ class Scored:
         only = followers.bounds[:-1][forced]
         if len(only):
             best = Best.empty(len(only), self._width)
-            best.node[:, 0], best.token[:, 0], best.logprob[:, 0] = followers.nodes[only], followers.tokens[only], 0.0
+            best.node[:, 0], best.token[:, 0] = followers.nodes[only], followers.tokens[only]
+            best.logprob[:, 0] = 0.0 if self._offsets is None else self._offsets.steps_to(followers.nodes[only])
             self._append(starts[forced], nodes[forced], np.full(len(only), -1), best)
         return forced
 

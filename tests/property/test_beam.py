@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from random import Random
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from harness.lm import lattice as lattice_module
 from harness.lm.beam import Hypothesis, Rules, Start, constrained_search, search
 from harness.lm.lattice import Lattice
-from harness.lm.trie import TokenTrie, Upto
+from harness.lm.offsets import Offsets
+from harness.lm.trie import TokenTrie, Upto, walk
 from tests.lm_models import logprobs_after, tiny_llama
 
 END = 1
@@ -23,7 +26,11 @@ BACKBONE = tiny_llama()
 
 
 def specified(
-    prompt: list[int], sequences: Sequence[Sequence[int]], beam_size: int, length_penalty: float = 1.0
+    prompt: list[int],
+    sequences: Sequence[Sequence[int]],
+    beam_size: int,
+    length_penalty: float = 1.0,
+    added: Mapping[tuple[int, ...], float] = MappingProxyType({}),
 ) -> list[tuple[tuple[int, ...], float]]:
     """Search by the rule in beam.py's docstring, with lists and full forward passes."""
     beams: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
@@ -35,7 +42,7 @@ def specified(
             allowed = {
                 s[len(written)] for s in sequences if tuple(s[: len(written)]) == written and len(s) > len(written)
             }
-            candidates += [((*written, t), total + step[t]) for t in sorted(allowed)]
+            candidates += [((*written, t), total + step[t] + added.get((*written, t), 0.0)) for t in sorted(allowed)]
         candidates.sort(key=lambda c: -c[1])
         candidates = candidates[: 2 * beam_size]
         for written, total in candidates[:beam_size]:
@@ -65,6 +72,30 @@ def test_any_beam_follows_the_specification(
         for h in hypotheses:
             assert [sequences[i] for i in trie.items_at(h.node)] == [list(h.tokens)] * len(trie.items_at(h.node))
             assert len(trie.items_at(h.node)) >= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(PROMPTS, CORPORA, st.integers(1, 6), st.sampled_from([0.0, 0.7, 1.0]), st.randoms())
+def test_offsets_are_added_and_no_search_ends_before_they_could_count(
+    prompts: list[list[int]], corpus: list[list[int]], beam_size: int, penalty: float, random: Random
+) -> None:
+    sequences = [[*s, END] for s in corpus]
+    trie = TokenTrie.from_sequences(sequences)
+    prefixes = sorted({tuple(s[: n + 1]) for s in sequences for n in range(len(s))})
+    added = {p: random.uniform(-3, 9) for p in prefixes if random.random() < 0.7}
+    nodes = np.array([walk(trie, p) for p in added], dtype=np.int64)
+    offsets = Offsets.of(trie, nodes, np.array([*added.values()])).times(1.0)
+    for p in prefixes:
+        gains = [
+            sum(added.get(q[:n], 0.0) for n in range(len(p) + 1, len(q) + 1)) for q in prefixes if q[: len(p)] == p
+        ]
+        assert offsets.ahead_of(np.array([walk(trie, p)]))[0] == pytest.approx(max(gains)) or p not in added
+    rules = Rules(beam_size, length_penalty=penalty, offsets=offsets)
+    session = Lattice(BACKBONE)
+    states, slots = session.prefill(prompts)
+    found = search(session, [Start(int(s), state) for s, state in zip(slots, states, strict=True)], trie, rules)
+    for prompt, hypotheses in zip(prompts, found, strict=True):
+        compare(hypotheses, specified(prompt, sequences, beam_size, penalty, added))
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.errors import ConfigError
+from harness.lm.backbone import load
 from harness.lm.lattice import Lattice
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts
@@ -17,7 +18,8 @@ from selfretrieval.assess import Assessment
 from selfretrieval.evidence import Evidence, Question, Weights, fit, log_odds
 from selfretrieval.generate import Candidate, Title
 from selfretrieval.judge import Verdict, combine
-from selfretrieval.memory import later_sentences
+from selfretrieval.memory import Memory, later_sentences
+from selfretrieval.prior import title_priors
 from selfretrieval.settings import SelfRetrievalSettings
 from tests.lm_models import logprobs_after, tiny_folder
 
@@ -119,6 +121,35 @@ def test_prior_and_likelihood_equal_plain_forward_passes(retriever: SelfRetrieve
         text = [*cue, *memory.sequences[row][:-1].tolist(), *asked]
         question = backbone.encode_after(prompts.ASKED, [" which river"])[0]
         assert j.evidence.likelihood == pytest.approx(float(np.mean(told(retriever, text, question))), abs=1e-3)
+
+
+def test_a_title_counts_for_what_the_question_adds_to_its_prior(retriever: SelfRetriever, tmp_path: Path) -> None:
+    backbone, memory, _ = retriever.parts
+    (end, *_), cue = backbone.encode([prompts.PASSAGE])[0], backbone.encode([prompts.TITLE])[0]
+    plain = {memory.sequences[j.candidate.items[0]].tobytes(): j for j in retriever.explain(["which river"])[0]}
+    asked = retriever.with_settings(title_prior=0.5)
+    asked.save(tmp_path / "model")
+    for one in (asked, SelfRetriever.load(tmp_path / "model")):
+        for j in one.explain(["which river"])[0]:
+            row = j.candidate.items[0]
+            name = [*memory.sequences[row][: memory.heads[row] - len(memory.boundary) - 1].tolist(), end]
+            unasked = sum(told(retriever, [*backbone.encode([prompts.question("")])[0], *cue], name))
+            before = plain[memory.sequences[row].tobytes()].evidence.title
+            assert j.evidence.title == pytest.approx(before - 0.5 * unasked, abs=2e-3)
+            assert j.evidence.title_mean == pytest.approx(j.evidence.title / len(name))
+    assert not len(memory.title_prior)
+
+
+def test_titles_that_begin_alike_are_read_together(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["Paris", "Paris at night", "Paris by day", "Rome", "Romeo", "Twin", "Twins", "Tower"]
+    corpus = Corpus.from_passages([Passage(f"{n}", n, f"Number {i} of them all.", n) for i, n in enumerate(names)])
+    backbone = load(folder)
+    memory = Memory.build(corpus, backbone)
+    whole = title_priors(backbone, memory)
+    monkeypatch.setattr("selfretrieval.prior._TITLE_TOKENS", 1)
+    parts = title_priors(backbone, memory)
+    assert whole.node.tolist() == parts.node.tolist()
+    np.testing.assert_allclose(whole.logprob, parts.logprob, atol=1e-4)
 
 
 def test_passages_that_are_kept_judge_as_those_that_are_read_again(retriever: SelfRetriever) -> None:
