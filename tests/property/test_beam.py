@@ -98,6 +98,21 @@ def test_offsets_are_added_and_no_search_ends_before_they_could_count(
         compare(hypotheses, specified(prompt, sequences, beam_size, penalty, added))
 
 
+@pytest.mark.parametrize(("penalty", "late"), [(0.0, 9.0), (1.0, 9.4)])
+def test_a_search_waits_for_what_offsets_may_still_add(penalty: float, late: float) -> None:
+    """Two finished sequences fill the result; the third, worse so far, wins by its second step, beside a longer way."""
+    sequences = [[2], [5], [3, 4], [3, *range(6, 22)]]
+    added = {(2,): 4.4, (5,): 4.4, (3,): 1.0, (3, 4): late}
+    trie = TokenTrie.from_sequences(sequences)
+    nodes = np.array([walk(trie, p) for p in added], dtype=np.int64)
+    rules = Rules(2, length_penalty=penalty, offsets=Offsets.of(trie, nodes, np.array([*added.values()])))
+    session = Lattice(BACKBONE)
+    states, slots = session.prefill([[2, 3, 4]])
+    (found,) = search(session, [Start(int(slots[0]), states[0])], trie, rules)
+    assert found[0].tokens == (3, 4)
+    compare(found, specified([2, 3, 4], sequences, 2, penalty, added))
+
+
 @settings(max_examples=25, deadline=None)
 @given(PROMPTS, CORPORA)
 def test_beam_as_wide_as_the_leaves_is_exhaustive(prompts: list[list[int]], corpus: list[list[int]]) -> None:
