@@ -102,7 +102,7 @@ def test_offsets_are_added_and_no_search_ends_before_they_could_count(
 def test_a_search_waits_for_what_offsets_may_still_add(penalty: float, late: float) -> None:
     """Two finished sequences fill the result; the third, worse so far, wins by its second step, beside a longer way."""
     sequences = [[2], [5], [3, 4], [3, *range(6, 22)]]
-    added = {(2,): 4.4, (5,): 4.4, (3,): 1.0, (3, 4): late}
+    added = {(2,): 6.0, (5,): 6.0, (3,): 1.0, (3, 4): late}
     trie = TokenTrie.from_sequences(sequences)
     nodes = np.array([walk(trie, p) for p in added], dtype=np.int64)
     rules = Rules(2, length_penalty=penalty, offsets=Offsets.of(trie, nodes, np.array([*added.values()])))
