@@ -257,8 +257,9 @@ class SelfRetriever:
         other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_settings"), self.seed)
         other._parts, other._summary = self._parts, self._summary
         if self._parts is not None:
-            backbone, memory, _ = self._parts
-            other._parts = self._parts._replace(memory=with_priors(backbone, memory, other.settings))
+            memory = with_priors(self._parts.backbone, self._parts.memory, other.settings)
+            if memory is not self._parts.memory:
+                other._parts = self._parts._replace(memory=memory)
         return other
 
     def with_memory(self, memory: Memory) -> SelfRetriever:
