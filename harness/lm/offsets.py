@@ -42,10 +42,10 @@ def levels(trie: Trie, root: int = 0) -> Iterator[Level]:
 
 @dataclass(frozen=True, eq=False)
 class Offsets:
-    """A number for each of some nodes of a trie.
+    """A number for each node of a trie.
 
-    node: (n,) ascending. step: (n,) added to the log-probability of coming to it. ahead: (n,) the most that all steps
-    behind it can add, at least 0.
+    node: (n,) all but the root, ascending. step: (n,) added to the log-probability of coming to it. ahead: (n,) the
+    most that all steps behind it can add, at least 0.
     """
 
     node: Int64
@@ -55,21 +55,20 @@ class Offsets:
     @classmethod
     def of(cls, trie: Trie, node: Int64, step: Floats) -> Offsets:
         """Give step[i] to node[i], (n,) each, and nothing to other nodes; no node may stand there twice."""
-        if not len(node):
-            return cls(node, step, np.zeros(0))
         order = np.argsort(node)
-        plain = cls(node[order], step[order], np.zeros(len(node)))
-        below = list(levels(trie))
-        known = np.zeros(len(node))
-        best = np.zeros(len(below[-1].node)) if below else np.zeros(0)
-        for depth in range(len(below) - 1, -1, -1):
-            level = below[depth]
-            place, mine = plain._places(level.node)
-            known[place[mine]] = best[mine]
-            up = np.zeros(len(below[depth - 1].node) if depth else 1)
-            np.maximum.at(up, level.parent, plain.steps_to(level.node) + best)
-            best = up
-        return cls(plain.node, plain.step, known)
+        given = cls(node[order], step[order], np.zeros(len(node)))
+        nodes, steps, ahead = [np.zeros(0, dtype=np.int64)], [np.zeros(0)], [np.zeros(0)]
+        parents = nodes[0]  # of the level below, whose steps and what lies behind them stand last
+        for level in reversed(list(levels(trie))):
+            best = np.zeros(len(level.node))
+            np.maximum.at(best, parents, steps[-1] + ahead[-1])
+            nodes.append(level.node)
+            steps.append(given.steps_to(level.node))
+            ahead.append(best)
+            parents = level.parent
+        every = np.concatenate(nodes)
+        order = np.argsort(every)
+        return cls(every[order], np.concatenate(steps)[order], np.concatenate(ahead)[order])
 
     def times(self, factor: float) -> Offsets:
         """Return them `factor` times as strong; it must not be negative."""
@@ -86,10 +85,5 @@ class Offsets:
     def _of(self, values: Floats, nodes: Int64) -> Floats:
         if not len(self.node):
             return np.zeros(np.shape(nodes))
-        place, mine = self._places(nodes)
-        return np.where(mine, values[place], 0.0)
-
-    def _places(self, nodes: Int64) -> tuple[Int64, npt.NDArray[np.bool_]]:
-        """Return where each stands, and whether it does."""
         place = np.minimum(np.searchsorted(self.node, nodes), len(self.node) - 1)
-        return place, self.node[place] == nodes
+        return np.where(self.node[place] == nodes, values[place], 0.0)
