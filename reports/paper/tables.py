@@ -68,11 +68,27 @@ def notes_of(recipe: Recipe, published: Published, measured: Measured | None) ->
         f"{ONLY_HERE} measured here only: the paper has no such row."
     )
     notes += [said for data in measured.data if (said := _read(data))]
+    notes += [said for data in measured.data if (said := _fewer(recipe, data))]
     if len(measured.seeds) == 1:
         notes.append(f"One seed ({measured.seeds[0]}): how far figures vary from seed to seed is unknown.")
     else:
         notes.append(f"Figures measured here are means over {len(measured.seeds)} seeds.")
     return tuple(notes)
+
+
+def _fewer(recipe: Recipe, data: Data) -> str:
+    """Say on how many of its queries the beams, or the answers, were taken: both may be limited to the first."""
+    cells = [cell for group in data.groups.values() for cell in group.cells]
+    if recipe.shape == "beams":
+        what, counts = "every beam", {row["n"] for cell in cells for row in cell.get("beams", ())}
+    elif any(name.startswith("answers.") for name in recipe.measures.values()):
+        what, counts = "the answers", {cell["answers"]["n"] for cell in cells if "answers" in cell}
+    else:
+        return ""
+    if counts <= {data.queries}:
+        return ""
+    numbers = " or ".join(map(units.count, sorted(counts)))
+    return f"Of the {units.count(data.queries)} queries of {data.name}, {what} here: the first {numbers}."
 
 
 def how_to(recipe: Recipe) -> str:

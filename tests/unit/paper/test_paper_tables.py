@@ -75,7 +75,7 @@ def test_answers_and_beams_fill_their_tables(tmp_path: Path) -> None:
         cell("answering", "self-retrieval", hits(0.1, 0.1, 0.1), exact_match=0.5),
         cell("standard", "dsi", hits(0.1, 0.1, 0.1), beams={10: 0.2, 7: 0.1}),
     ]
-    _, rows = rows_of(find("table", 5), cells, tmp_path)
+    answered, rows = rows_of(find("table", 5), cells, tmp_path)
     beside = {row["System"]: row["toy Exact Match (measured here)"] for row in rows}
     assert beside == {
         "BGE-FT + StableLM-FT": "25.0",
@@ -83,7 +83,9 @@ def test_answers_and_beams_fill_their_tables(tmp_path: Path) -> None:
         "BGE-FT + Llama2-FT": "",
         "Self-Retrieval 7B": "",
     }
+    assert "Of the 40 queries of toy, the answers here: the first 5." in answered.notes
     table, rows = rows_of(find("table", 9), cells, tmp_path)
+    assert "Of the 40 queries of toy, every beam here: the first 5." in table.notes
     assert [(row["System"], row["Beam"]) for row in rows[-2:]] == [("Self-Retrieval", "100"), ("dsi", "7")]
     (ten,) = [row for row in rows if (row["System"], row["Beam"]) == ("DSI-XL", "10")]
     assert (ten["Latency, s (published)"], ten["toy Latency, s (measured here)"]) == ("0.23", "0.01")
