@@ -126,7 +126,10 @@ def _rows(run: RunFolder, cell: Cell, limit: int, changes: Mapping[str, object],
         retriever = finished.load(run, cell)
         if not isinstance(retriever, SelfRetriever):
             raise ConfigError("a Self-Retrieval system", cell.system, "name another with --systems")
-        asked = _ask(retriever.with_settings(**changes), dataset, limit, progress)
+        changed = retriever.with_settings(**changes)
+        if changed.settings.judged == 1:
+            raise ConfigError("at least 2 judged candidates, to be ranked", "judged = 1", "raise it with --set")
+        asked = _ask(changed, dataset, limit, progress)
     usable = len(telling([a.question(Evidence._fields) for a in asked]))
     if usable * (FOLDS - 1) < ENOUGH * FOLDS:
         expected = f"{-(-ENOUGH * FOLDS // (FOLDS - 1))} dev queries whose relevant passage is among the candidates"

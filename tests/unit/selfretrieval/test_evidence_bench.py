@@ -85,7 +85,11 @@ def test_a_trained_system_is_measured_and_too_little_is_refused(tmp_path: Path) 
     assert rows[-1]["hits_1"] == 1.0  # six beams write all six titles
     narrow = evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=30, sets=["title_beams=4"])
     assert narrow[-1]["hits_1"] < 1.0
-    for wrong, says in (("shares.title=1", "leave out its table"), ("titel_beams=3", "title_beams")):
+    for wrong, says in (
+        ("shares.title=1", "leave out its table"),
+        ("titel_beams=3", "title_beams"),
+        ("judged=1", "at least 2 judged"),
+    ):
         with pytest.raises(ConfigError, match=says):
             evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=20, sets=[wrong])
     heads, lines = evidence_bench.table(rows)
