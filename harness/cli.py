@@ -430,10 +430,12 @@ def _top(
 def _measure(chosen: Experiment, folder: Path, fresh: bool, arguments: Sequence[str]) -> Summary:
     from rich.console import Console
 
-    from harness import display, runner
+    from harness import data_progress, display, runner
 
+    with data_progress.watched() as progress:
+        plan = runner.prepared(chosen, folder, progress)
     with display.for_stream(say, Console()) as observer:
-        return runner.run(chosen, folder, observer, fresh=fresh, command=("harness", *arguments))
+        return runner.run(chosen, folder, observer, fresh=fresh, command=("harness", *arguments), plan=plan)
 
 
 def _conclude(summary: Summary) -> bool:

@@ -13,6 +13,7 @@ from harness import __version__, datasets, measures, outside, registry
 from harness.errors import ConfigError, DataError, DependencyError
 from harness.experiment import Experiment, fingerprint
 from harness.outside import Outside
+from harness.progress import SILENT, Progress
 from harness.records import OUTSIDE
 from harness.retriever import System
 from harness.store import FORMAT, Cell, RunFolder, slug
@@ -79,8 +80,13 @@ class Spec(TypedDict):
     fingerprint: str
 
 
-def prepare(experiment: Experiment, out: Path) -> Plan:
+def prepare(experiment: Experiment, out: Path, progress: Progress = SILENT) -> Plan:
     """Check an experiment, load its datasets and list its cells in the folder `out`; writes nothing.
+
+    Args:
+        experiment: what is to be run.
+        out: the run folder.
+        progress: told how far the reading of each dataset is.
 
     Raises:
         ConfigError: a measure, a system, a setting or a pair of names that cannot be used.
@@ -92,7 +98,7 @@ def prepare(experiment: Experiment, out: Path) -> Plan:
     _check_folders(labels, {"data": "the dataset's own folder"}, "systems or outside runs (give one another label)")
     systems = {label: resolve(choice.system) for label, choice in measured.systems.items()}
     resolved = _with_settings(measured, systems)
-    loaded = [_load(name, resolved) for name in resolved.datasets]
+    loaded = [_load(name, resolved, progress) for name in resolved.datasets]
     _check_folders([dataset.name for dataset in loaded], {"report": "the report"}, "datasets (leave one out)")
     by_name = {dataset.name: dataset for dataset in loaded}
     found = _outside(resolved, dict(zip(resolved.datasets, by_name, strict=True)), by_name)
@@ -205,8 +211,8 @@ def _with_settings(experiment: Experiment, systems: Mapping[str, System]) -> Exp
     return Experiment.from_table(table, f"experiment {experiment.name!r}")
 
 
-def _load(name: str, experiment: Experiment) -> Dataset:
-    dataset = datasets.load(name, experiment.datasets[name])
+def _load(name: str, experiment: Experiment, progress: Progress) -> Dataset:
+    dataset = datasets.load(name, experiment.datasets[name], progress)
     if not len(dataset.split(experiment.split)) and has_queries(dataset):
         raise DataError(
             f"queries in the split {experiment.split!r} of {name}",

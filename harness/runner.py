@@ -24,6 +24,7 @@ from harness.experiment import Experiment
 from harness.jsonfile import AGAIN
 from harness.lock import locked
 from harness.plan import Plan, evaluated, prepare, spec
+from harness.progress import SILENT, Progress
 from harness.scoring import Scores, measure
 from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status
 from harness.swap import drop_kept, made_beside, recover
@@ -62,8 +63,30 @@ class Summary:
     reused: int
 
 
+def prepared(experiment: Experiment, out: Path, progress: Progress) -> Plan:
+    """Check an experiment and read its datasets, which is minutes of work where they are large; writes nothing.
+
+    Args:
+        experiment: what is to be run.
+        out: its run folder.
+        progress: told how far the reading of each dataset is.
+
+    Raises:
+        ConfigError, DataError, DependencyError: the experiment cannot be run.
+        RunFolderError: the folder is another experiment's, or of another format.
+    """
+    _check_owner(out, experiment.name)
+    return prepare(experiment, out, progress)
+
+
 def run(
-    experiment: Experiment, out: Path, observer: Observer, *, fresh: bool = False, command: Sequence[str] = ()
+    experiment: Experiment,
+    out: Path,
+    observer: Observer,
+    *,
+    fresh: bool = False,
+    command: Sequence[str] = (),
+    plan: Plan | None = None,
 ) -> Summary:
     """Run every cell of an experiment that is not done yet, and write what came of it into the folder `out`.
 
@@ -75,14 +98,15 @@ def run(
         observer: is told what happens.
         fresh: run the cells again that are done.
         command: what the user typed, for the record.
+        plan: what `prepared` made of the experiment and the folder; None: it is done here, silently.
 
     Raises:
         ConfigError, DataError, DependencyError: the experiment cannot be run; nothing was written.
         RunFolderError: the folder is another experiment's, of another format, or being written by another run.
         StorageError: the disk is full or may not be written; finished cells are kept.
     """
-    _check_owner(out, experiment.name)
-    running = _Running(prepare(experiment, out), RunFolder(out), observer, fresh, command)
+    chosen = plan or prepared(experiment, out, SILENT)
+    running = _Running(chosen, RunFolder(out), observer, fresh, command)
     with locked(out):
         _check_owner(out, experiment.name)
         return running.run()

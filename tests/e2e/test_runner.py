@@ -12,10 +12,13 @@ import pytest
 from harness import child, datasets, experiment, runner
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import open_folder
+from harness.errors import RunFolderError
+from harness.experiment import Experiment
 from harness.lock import NAME as LOCK
 from harness.runner import Summary
 from harness.store import RunFolder
-from tests.e2e.trial import HERE, LOAD, SCRIPTED, TEST_QUERIES, Seen, cell, files, go, load, status, tiny
+from tests.e2e.trial import HERE, LOAD, SCRIPTED, TEST_QUERIES, Seen, cell, files, go, load, of, status, tiny
+from tests.encoder_models import Told
 
 __all__ = ["tiny"]
 
@@ -192,6 +195,18 @@ def test_lists_a_retriever_may_not_return_fail_the_cell(how: str, tmp_path: Path
 
 def test_threads_left_running_do_not_hold_the_cell(tmp_path: Path) -> None:
     assert go({"linger": "linger"}, tmp_path, limits={"time_s": 30})[0].done == 1
+
+
+def test_reading_the_data_is_told_and_a_foreign_folder_is_refused_before(tiny: None, tmp_path: Path) -> None:
+    chosen, told = of({"oracle": {}}), Told()
+    plan = runner.prepared(chosen, tmp_path / "out", told)
+    assert told.phases == [("read", None, "passages")]
+    assert runner.run(chosen, tmp_path / "out", Seen(), plan=plan).done == 1
+    other = Experiment.from_table({"name": "other", "datasets": {"tiny": {}}, "systems": {"oracle": {}}}, "other.toml")
+    silent = Told()
+    with pytest.raises(RunFolderError, match="trial"):
+        runner.prepared(other, tmp_path / "out", silent)
+    assert silent.phases == []
 
 
 def test_smoke_runs_on_the_packaged_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

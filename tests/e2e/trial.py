@@ -13,6 +13,7 @@ from harness import datasets, runner
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import checksum
 from harness.experiment import Experiment
+from harness.progress import SILENT, Progress
 from harness.records import Cell
 from harness.runner import Summary
 from harness.store import CellFolder
@@ -34,7 +35,8 @@ def tiny() -> Any:
         yield
 
 
-def load(name: str, settings: DatasetSettings) -> Dataset:
+def load(name: str, settings: DatasetSettings, progress: Progress = SILENT) -> Dataset:
+    progress.phase("read", unit="passages")
     corpus = Corpus.from_passages(
         Passage(f"d{i:02}", f"title {i}", f"text about word{i}", f"d{i:02}")
         for i in range(settings.max_passage_words or 20)

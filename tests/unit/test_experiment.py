@@ -16,6 +16,7 @@ from harness.errors import ConfigError, DataError, DependencyError, UnknownNameE
 from harness.experiment import Experiment, fingerprint
 from harness.measures import DEFAULT
 from harness.overrides import parse_setting
+from harness.progress import Progress
 from harness.types import Corpus, Dataset, Passage, Query, Split
 from harness.validation import dotted, validated
 
@@ -280,7 +281,7 @@ class TestPlan:
         """Replace the loader; the names it was asked for."""
         asked: list[str] = []
 
-        def load(name: str, settings: DatasetSettings) -> Dataset:
+        def load(name: str, settings: DatasetSettings, progress: Progress) -> Dataset:
             asked.append(name)
             return dataset(name.rpartition(":")[2], checksum=f"{name} {settings.max_passage_words}")
 
