@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from harness.errors import ConfigError
 from harness.gate.measured import Key
 from harness.gate.thresholds import Thresholds
 from harness.gate.verdicts import Row, Verdict, failure
@@ -61,6 +62,9 @@ def compare(cells: Mapping[Key, Paired], thresholds: Thresholds) -> list[Row]:
 
     Returns:
         Rows in the order of `cells` and their measures; a measure with a value that is no number is FAIL.
+
+    Raises:
+        ConfigError: alpha is so small that with this many comparisons nothing could fail.
     """
     rows: list[Row] = []
     pairs: list[_Pair] = []
@@ -93,7 +97,15 @@ def one_sided(losses: Sequence[float], n_resamples: int = PERMUTATIONS) -> float
 
 
 def _resamples(tests: int, alpha: float) -> int:
-    """Sample enough patterns that the least p value, times the number of tests, is a tenth of alpha or less."""
+    """Sample enough patterns that the least p value, times the number of tests, is a tenth of alpha or less.
+
+    Raises:
+        ConfigError: so many would be needed that even a total loss could not fail.
+    """
+    least = tests / (2 * (MOST_PERMUTATIONS + 1))
+    if least >= alpha:
+        expected = f"an alpha above {least:.2g}, as {tests} comparisons changed"
+        raise ConfigError(expected, f"{alpha:g}", "raise alpha: below it nothing could ever fail")
     return min(max(PERMUTATIONS, math.ceil(5 * tests / alpha)), MOST_PERMUTATIONS)
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import datasets, measures, registry
@@ -19,13 +20,15 @@ MEASURES = ("Success@1", "Success@5", "RR@5", "nDCG@10", "R@100")
 
 
 @cache
-def articles() -> Dataset:
-    return datasets.load("vital-articles/5k", DatasetSettings())
+def articles(name: str = "vital-articles/5k") -> Dataset:
+    return datasets.load(name, DatasetSettings())
 
 
-def searched(share: float = 1.0, **settings: Any) -> tuple[Values, int]:
+def searched(
+    share: float = 1.0, system_name: str = "bm25", name: str = "vital-articles/5k", **settings: Any
+) -> tuple[Values, int]:
     """Index a share of the corpus and search every test query; return measures and the bytes of the index."""
-    dataset, system = articles(), registry.get("bm25")
+    dataset, system = articles(name), registry.get(system_name)
     split = dataset.split("test")
     passages = [dataset.corpus[row] for row in range(round(share * len(dataset.corpus)))]
     retriever = system.build(system.config(**settings), 0)
@@ -72,3 +75,22 @@ def test_a_truncated_index_fails(baseline: Path, tmp_path: Path) -> None:
 
 def test_a_setting_that_hardly_matters_passes(baseline: Path, tmp_path: Path) -> None:
     assert judge.gate(run_of(tmp_path / "run", b=0.41), baseline).passed
+
+
+def test_20_reruns_of_two_systems_on_machines_of_any_speed_pass_20_of_20(tmp_path: Path) -> None:
+    """Each time the articles are indexed and searched anew, on a machine up to three times as slow, and noisy."""
+    rng = np.random.default_rng(7)
+
+    def rerun(name: str) -> Path:
+        speed, found, meters = rng.uniform(1, 3), {}, {}
+        for system in ("bm25", "bm25-rank"):
+            found[system], index = searched(system_name=system, name="vital-articles/500")
+            noise = rng.uniform(0.85, 1.15, 2)
+            meters[system] = meter(p50=speed * noise[0], memory=round(1e8 * noise[1]), index=index)
+        return write_run(tmp_path / name, found, meters=meters)
+
+    file = tmp_path / "gate.json"
+    updating.update(rerun("first"), file)
+    outcomes = [judge.gate(rerun(f"run{i}"), file) for i in range(20)]
+    assert [outcome.passed for outcome in outcomes] == [True] * 20
+    assert {row.reason for row in outcomes[0].rows if row.unit == "score"} == {"the same"}

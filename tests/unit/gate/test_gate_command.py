@@ -48,7 +48,9 @@ def hostile() -> Outcome:
     return Outcome((failure(HOSTILE, HOSTILE, "cell", HOSTILE), warned), (HOSTILE,))
 
 
-def test_an_identical_run_passes_20_of_20(tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_run_is_judged_the_same_20_times(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     codes = [cli.main(["gate", str(tmp_path / "good"), "--baseline", str(baseline)]) for _ in range(20)]
     assert codes == [0] * 20
     assert capsys.readouterr().out.count("gate passed: 8 OK, 0 WARN, 0 FAIL") == 20

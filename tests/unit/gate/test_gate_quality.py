@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.errors import ConfigError
 from harness.gate import quality
 from harness.gate.quality import one_sided
 from harness.gate.thresholds import Thresholds
@@ -173,3 +174,13 @@ def test_a_value_that_is_no_number_fails() -> None:
     row = judged(np.ones(3), np.array([1, np.nan, 1]))
     assert row.verdict is Verdict.FAIL
     assert "not a finite number" in row.reason
+
+
+def test_an_alpha_below_which_nothing_could_fail_is_refused() -> None:
+    """201 comparisons times the least p of a million patterns is more than 1e-4: a total loss would only warn."""
+    before = np.ones(30)
+    lost = {f"m{i}": pair(before, before * 0) for i in range(201)}
+    with pytest.raises(ConfigError, match=r"an alpha above 0\.0001, as 201 comparisons changed"):
+        quality.compare({KEY: lost}, Thresholds(alpha=1e-4))
+    (row,) = quality.compare({KEY: {"m": lost["m0"]}}, Thresholds(alpha=1e-4))
+    assert row.verdict is Verdict.FAIL
