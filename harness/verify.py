@@ -7,12 +7,13 @@ figures, and everything random in the figures has a seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.errors import HarnessError, RunFolderError
 from harness.progress import SILENT, Progress
@@ -27,8 +28,14 @@ UNCHECKED = (
     "meter.json and beams.json: times and memory cannot be computed again, and the hits of other beams are not stored",
     "answer_significance.json",
     "that the models in model/ give these hits: run the cell again for that",
+    "report/: it is made of the files above, build it again with harness report",
 )
 """What a run folder holds and this cannot check."""
+_ResultKey = tuple[str, str, int, str, str]
+"""Dataset, system, seed, slice, measure."""
+_PairKey = tuple[str, int, str, str, str]
+"""Dataset, seed, system, baseline, measure."""
+_Key = TypeVar("_Key", bound=tuple[Any, ...])
 _LIBRARIES = ("numpy", "scipy", "ir-measures")
 _CLOSE = 1e-9
 
@@ -138,8 +145,8 @@ class _Check:
             return None
         qids = [query.qid for query in split.queries]
         values = per_query(hits, split.qrels, qids, self._record["measures"])
-        for measure, by_qid in values.items():
-            self._queries(cell, measure, stored.get(measure, {}), by_qid)
+        for measure in {**values, **stored}:
+            self._queries(cell, measure, stored.get(measure, {}), values.get(measure, {}))
         self._verdict.checked.append(
             f"{_name(cell)}: {len(values)} measures of {len(qids)} queries from the stored hits"
         )
@@ -158,7 +165,11 @@ class _Check:
         """Compare results.json; slices that no system has (an earlier version did not cut them) are noted."""
         from harness.slices import ALL
 
-        stored, again = _by_key(self._run.results()), _by_key(found)
+        rows = self._run.results()
+        stored, again = _by_key(rows), _by_key(found)
+        for key, n in _repeated(map(_result_key, rows)):
+            cell = f"{key[0]} {key[1]} seed {key[2]}"
+            self._verdict.compare(cell, f"{key[4]}, slice {key[3]}, rows in results.json", n, 1)
         names = {_key(cell): _name(cell) for cell in cells}
         cut = {(key[0], key[3]) for key in stored} | {(cell.dataset, ALL) for cell in cells}
         for dataset, part in dict.fromkeys((key[0], key[3]) for key in again if (key[0], key[3]) not in cut):
@@ -178,7 +189,11 @@ class _Check:
     def _significance(self, cells: Sequence[Cell], found: Sequence[Comparison]) -> None:
         """Compare significance.json, Holm's correction included."""
         names = {_key(cell) for cell in cells}
-        stored, again = _by_pair(self._run.significance()), _by_pair(found)
+        rows = self._run.significance()
+        stored, again = _by_pair(rows), _by_pair(found)
+        for key, n in _repeated(map(_pair_key, rows)):
+            cell = f"{key[0]} {key[2]} against {key[3]} seed {key[1]}"
+            self._verdict.compare(cell, f"{key[4]}, rows in significance.json", n, 1)
         for key in {**again, **stored}:
             cell = f"{key[0]} {key[2]} against {key[3]} seed {key[1]}"
             if (key[0], key[2], key[1]) in names or key in again:
@@ -248,12 +263,25 @@ def _libraries(record: ExperimentRecord) -> Iterator[str]:
             yield f"the run was measured with {name} {then}, this is {now}: intervals and p values may differ slightly"
 
 
-def _by_key(rows: Sequence[Any]) -> dict[tuple[str, str, int, str, str], Mapping[str, Any]]:
-    return {(r["dataset"], r["system"], r["seed"], r["slice"], r["measure"]): r for r in rows}
+def _result_key(row: Any) -> _ResultKey:
+    return row["dataset"], row["system"], row["seed"], row["slice"], row["measure"]
 
 
-def _by_pair(rows: Sequence[Any]) -> dict[tuple[str, int, str, str, str], Mapping[str, Any]]:
-    return {(r["dataset"], r["seed"], r["system"], r["baseline"], r["measure"]): r for r in rows}
+def _pair_key(row: Any) -> _PairKey:
+    return row["dataset"], row["seed"], row["system"], row["baseline"], row["measure"]
+
+
+def _by_key(rows: Sequence[Any]) -> dict[_ResultKey, Mapping[str, Any]]:
+    return {_result_key(row): row for row in rows}
+
+
+def _by_pair(rows: Sequence[Any]) -> dict[_PairKey, Mapping[str, Any]]:
+    return {_pair_key(row): row for row in rows}
+
+
+def _repeated(keys: Iterable[_Key]) -> list[tuple[_Key, int]]:
+    """List the keys of more than one row, with how many: the report averages such rows, a look-up sees the last."""
+    return [(key, n) for key, n in Counter(keys).items() if n > 1]
 
 
 def _key(cell: Cell) -> tuple[str, str, int]:

@@ -17,7 +17,8 @@ from harness.errors import ConfigError
 from harness.store import slug
 from reports import build as report_build
 from reports.load import FAMILIES, MEASURE_ORDER, Report, Row, Section, load
-from reports.overlay import named, paired
+from reports.marks import PARTLY_TESTED
+from reports.overlay import named, paired, untested
 from reports.units import label, p_equals, score, signed, size
 
 OURS = {"index.html", "report.md", "tables", "figures"}
@@ -25,10 +26,11 @@ OURS = {"index.html", "report.md", "tables", "figures"}
 
 
 class Part(NamedTuple):
-    """What one run says of one dataset."""
+    """What one run says of one dataset, and the machine it ran on."""
 
     run: str
     section: Section
+    machine: str
 
 
 def build(folders: Sequence[Path], out: Path) -> Path:
@@ -59,7 +61,7 @@ def merge(reports: Sequence[Report], folders: Sequence[Path], target: Path) -> R
     parts: dict[str, list[Part]] = {}
     for name, report in zip(names, reports, strict=True):
         for section in report.sections:
-            parts.setdefault(section.dataset, []).append(Part(name, _moved(section, name, target)))
+            parts.setdefault(section.dataset, []).append(Part(name, _moved(section, name, target), _machine(report)))
     sections = [
         _joined(group, len(groups) > 1, groups, primary) for groups in map(_groups, parts.values()) for group in groups
     ]
@@ -113,8 +115,8 @@ def _joined(parts: Sequence[Part], apart: bool, groups: Sequence[Sequence[Part]]
     data = next((p.section.data for p in parts if p.section.data.is_dir()), first.data)
     warning = _apart(first.dataset, groups) if apart else ""
     own = replace(first, dataset=dataset, slug=slug(dataset), rows=tuple(rows), primary=primary, data=data)
-    runs = [part.run for part in parts]
-    return replace(own, warning=warning, comparisons=paired(own.rows, runs))
+    runs, differ = [part.run for part in parts], len({part.machine for part in parts}) > 1
+    return replace(own, warning=warning, comparisons=paired(own.rows, runs), machines_differ=differ)
 
 
 def _apart(dataset: str, groups: Sequence[Sequence[Part]]) -> str:
@@ -162,16 +164,19 @@ def _each(names: Sequence[str], texts: Sequence[str]) -> str:
 
 def _warnings(names: Sequence[str], reports: Sequence[Report], primary: str) -> tuple[str, ...]:
     said = []
-    machines = [_machine(report.experiment.get("environment") or {}) for report in reports]
+    machines = [_machine(report) for report in reports]
     if len(set(machines)) > 1:
         listed = "; ".join(f"{name}: {machine}" for name, machine in zip(names, machines, strict=True))
-        said.append(f"The runs come from different machines ({listed}), so times and memory must not be compared.")
+        said.append(
+            f"The runs come from different machines ({listed}), so times and peaks of memory must not be compared."
+        )
     if any(report.primary != primary for report in reports):
         said.append(f"The runs have different primary measures; {label(primary)}, that of {names[0]}, is shown.")
     return tuple(said)
 
 
-def _machine(environment: Mapping[str, Any]) -> str:
+def _machine(report: Report) -> str:
+    environment: Mapping[str, Any] = report.experiment.get("environment") or {}
     cpu = environment.get("cpu") or {}
     model, cores = cpu.get("model") or "unknown processor", cpu.get("cores_usable") or "unknown number of"
     return f"{model}, {cores} cores, {size(environment.get('memory_bytes'))}"
@@ -208,7 +213,8 @@ def _figure(row: Row, section: Section) -> str:
 def _against(row: Row, first: Row, section: Section) -> str:
     found = section.compare(row.system, first.system)
     if found is None:
-        return f"{_figure(row, section)} (not tested: nothing is kept query by query)"
-    verdict = "" if found.p_holm is None else f", {p_equals(found.p_holm)}"
-    verdict += "" if found.significant else ", not significant"
-    return f"{_figure(row, section)} ({signed(found.difference)}{verdict})"
+        return f"{_figure(row, section)} (not tested: {untested(row, first, section.primary)})"
+    if found.p_holm is None:
+        return f"{_figure(row, section)} ({signed(found.difference)}, {PARTLY_TESTED})"
+    verdict = p_equals(found.p_holm) + ("" if found.significant else ", not significant")
+    return f"{_figure(row, section)} ({signed(found.difference)}, {verdict})"

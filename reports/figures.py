@@ -30,16 +30,22 @@ def draw(report: Report, section: Section, folder: Path) -> tuple[Drawing, ...]:
 
 
 class Price(NamedTuple):
-    """What quality is set against: a short name, what it is, where it is found and how it is written."""
+    """What quality is set against: a short name, what it is, where it is found and how it is written.
+
+    timed: whether another machine would give other figures.
+    """
 
     kind: str
     what: str
     of: Callable[[Row], float | None]
     write: Callable[[float | None], str]
+    timed: bool
 
 
-LATENCY = Price("latency", "median latency of a query", lambda row: row.cost("latency_ms.p50"), units.milliseconds)
-MEMORY = Price("memory", "bytes of index and parameters", lambda row: row.memory_bytes, units.size)
+LATENCY = Price(
+    "latency", "median latency of a query", lambda row: row.cost("latency_ms.p50"), units.milliseconds, True
+)
+MEMORY = Price("memory", "bytes of index and parameters", lambda row: row.memory_bytes, units.size, False)
 
 
 def _latency(_: Report, section: Section, folder: Path) -> Drawing | None:
@@ -67,13 +73,13 @@ def _beams(_: Report, section: Section, folder: Path) -> Drawing | None:
 
 
 def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:
-    """Draw quality against a cost on a log scale, with the Pareto front."""
-    measure, (kind, what, cost, write) = section.primary, price
+    """Draw quality against a cost on a log scale, with the Pareto front unless it would join different machines."""
+    measure, (kind, what, cost, write, timed) = section.primary, price
     rows = [(r, s, x) for r in section.ranked() for s in [r.score(measure)] for x in [cost(r)] if s and x]
     if len(rows) < 2:
         return None
     points = [(x, s.value) for _, s, x in rows]
-    front = plots.pareto(points)
+    front = [] if timed and section.machines_differ else plots.pareto(points)
     slug = f"{kind}-{section.slug}"
     with plots.canvas(3.9) as figure:
         axes = figure.subplots()
@@ -98,12 +104,18 @@ def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:
         slug,
         f"Quality against {kind}",
         f"{label(measure)} against the {what} on {section.dataset}; up and to the left is better, "
-        f"whiskers are 95\u202f% intervals. "
-        f"No other system is both better and cheaper than those on the Pareto front: {names}."
+        f"whiskers are 95\u202f% intervals. {_front(names)}"
         + (f" Left out, because their {kind} was not measured: {unknown}." if unknown else ""),
-        f"{label(measure)} and {what}: {alt}. Pareto front: {names}.",
+        f"{label(measure)} and {what}: {alt}." + (f" Pareto front: {names}." if names else ""),
         svg,
     )
+
+
+def _front(names: str) -> str:
+    """Say which systems are on the front, or why there is none."""
+    if not names:
+        return "No Pareto front is drawn: the runs come from different machines, whose times must not be compared."
+    return f"No other system is both better and cheaper than those on the Pareto front: {names}."
 
 
 def _steps(front: Sequence[Point]) -> list[tuple[Point, Point]]:
@@ -192,7 +204,7 @@ def _rows_axis(axes: Axes, names: Sequence[str], at: Sequence[float]) -> None:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
 
 
-def _training(report: Report, section: Section, folder: Path) -> Drawing | None:
+def _training(_: Report, section: Section, folder: Path) -> Drawing | None:
     """Draw loss, and quality on the dev queries where it was logged, against the tokens trained on."""
     curves = {r.system: c for r in section.rows if (c := _curve(r, "loss"))}
     if not curves:
@@ -222,7 +234,7 @@ def _training(report: Report, section: Section, folder: Path) -> Drawing | None:
         "; learning curves: quality on dev queries against tokens, a dot each time it was measured." if dev else "."
     )
     caption += " Losses of different systems count different spans and are not comparable in height."
-    caption += " First seed." if len(report.seeds) > 1 else ""
+    caption += " First seed." if section.most_seeds > 1 else ""
     return Drawing(slug, "Training", caption, f"Training loss: {'; '.join(words)}.", svg)
 
 

@@ -96,10 +96,17 @@ def _table(growth: Growth) -> Table:
         cells = [Cell(system)]
         for size in growth.sizes:
             score, ms = scores.get(size.passages), latencies.get(size.passages)
-            cells += [Cell(units.score(score), raw=score), Cell(units.milliseconds(ms), raw=ms)]
+            # Each size is a dataset of its own, so a line has no folder of its own: its figures have.
+            row = size.row(system)
+            link = row.folder if row else ""
+            cells += [_figure(units.score(score), score, link), _figure(units.milliseconds(ms), ms, link)]
         lines.append(Line(family, tuple(cells)))
     caption = f"{growth.name} in {len(growth.sizes)} sizes. {_own_queries(growth)}"
     return Table(f"growth-{growth.slug}", caption, tuple(heads), tuple(lines))
+
+
+def _figure(text: str, value: float | None, link: str) -> Cell:
+    return Cell(text, raw=value, link="" if value is None else link)
 
 
 def _own_queries(growth: Growth) -> str:

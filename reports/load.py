@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -47,7 +47,8 @@ class Score:
 class Comparison:
     """`difference` = system - baseline, averaged over seeds; p values are the largest of all seeds.
 
-    They are None where a seed lacks the test: the pair cannot be said to differ in each.
+    They are None where a seed lacks the test: the pair cannot be said to differ in each. seeds: those with a test of
+    their own; none where values were averaged over seeds first and tested once.
     """
 
     system: str
@@ -57,6 +58,7 @@ class Comparison:
     p: float | None
     p_holm: float | None
     n: int
+    seeds: tuple[int, ...] = ()
 
     @property
     def significant(self) -> bool:
@@ -120,6 +122,11 @@ class Row:
         return only if len(self.cells) == 1 else only.rpartition("/")[0]
 
     @property
+    def seeds_done(self) -> int:
+        """On how many seeds it has a result."""
+        return len(self.cells) - len(self.unfinished)
+
+    @property
     def failed(self) -> str | None:
         """Why there is nothing to show for it; None where at least one seed is done."""
         return self.unfinished[0].reason if len(self.unfinished) == len(self.cells) else None
@@ -145,7 +152,8 @@ class Section:
     """One dataset; `rows` by family, then in the order of the experiment; `answering` compares answers in words.
 
     split: the evaluated one. data: folder of the stored dataset. warning: why its figures must not be set beside those
-    of another dataset of this name; empty where nothing speaks against it.
+    of another dataset of this name; empty where nothing speaks against it. machines_differ: whether its systems ran on
+    machines of several kinds, so that their times must not be compared.
     """
 
     dataset: str
@@ -158,6 +166,12 @@ class Section:
     split: str = "test"
     data: Path = Path()
     warning: str = ""
+    machines_differ: bool = False
+
+    @property
+    def most_seeds(self) -> int:
+        """On how many seeds the system with the most of them has a result; only from 2 on there is a spread."""
+        return max((row.seeds_done for row in self.rows), default=0)
 
     @property
     def unasked(self) -> bool:
@@ -191,7 +205,7 @@ class Section:
                 return c
         for c in known:
             if c.measure == wanted and (c.baseline, c.system) == (system, baseline):
-                return Comparison(system, baseline, wanted, -c.difference, c.p, c.p_holm, c.n)
+                return replace(c, system=system, baseline=baseline, difference=-c.difference)
         return None
 
     def slices(self) -> dict[str, int]:
@@ -218,6 +232,11 @@ class Report:
     seeds: tuple[int, ...]
     home: str = "../"
     warnings: tuple[str, ...] = ()
+
+    @property
+    def most_seeds(self) -> int:
+        """On how many seeds the system with the most of them has a result, on any dataset."""
+        return max((section.most_seeds for section in self.sections), default=0)
 
     def text(self, key: str) -> str:
         """Return a text of experiment.json, empty where it is absent."""
@@ -329,11 +348,16 @@ def _comparisons(rows: Iterable[stored.Comparison], planned: int) -> tuple[Compa
         grouped.setdefault((row["system"], row["baseline"], row["measure"]), []).append(row)
     found = []
     for key, seeds in grouped.items():
-        found_p = (_numbers(r.get(k) for r in seeds) for k in ("p", "p_holm"))
-        p = [max(values) if len(values) == planned else None for values in found_p]
+        tested = tuple(dict.fromkeys(int(r["seed"]) for r in seeds))
+        p, p_holm = _largest(seeds, "p", planned), _largest(seeds, "p_holm", planned)
         difference = fmean(float(r["difference"]) for r in seeds)
-        found.append(Comparison(*key, difference, p[0], p[1], int(seeds[0]["n"])))
+        found.append(Comparison(*key, difference, p, p_holm, int(seeds[0]["n"]), tested))
     return tuple(found)
+
+
+def _largest(rows: Iterable[stored.Comparison], key: str, planned: int) -> float | None:
+    found = [(row["seed"], p) for row in rows if (p := number(row.get(key))) is not None]
+    return max(p for _, p in found) if found and len({seed for seed, _ in found}) == planned else None
 
 
 def _numbers(values: Iterable[object]) -> list[float]:

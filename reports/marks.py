@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from reports.load import Row, Section
 
 REFERENCE, BETTER, WORSE = "†", "▲", "▼"
+PARTLY_TESTED = "not tested on every seed"
+"""What is said in place of a p value: a system failed on a seed, or another baseline is the best there."""
 LEGEND = (
     f"{REFERENCE} best baseline of its column; {BETTER} better / {WORSE} worse than it with p < 0.05 "
     "after Holm's correction."

@@ -18,7 +18,7 @@ class Cell:
 
     text: what is read; small: a second, smaller line (an interval, a batch size); mark: a sign after the text.
     raw, low, high: the unrounded figures for CSV. span: how many columns it fills (a failed row's reason).
-    link: folder that the row's figures come from, relative to where folders of cells begin.
+    link: folder that the figures come from, relative to where folders of cells begin.
     """
 
     text: str = ABSENT

@@ -155,10 +155,10 @@ def duel(ledger: Ledger, one: Column, other: Column) -> Duel | None:
 
 def table(section: Section, ledger: Ledger) -> Table | None:
     """Build the table of wins, ties and losses of every pair of systems but the brackets."""
-    families = {row.system: row.family for row in section.rows if not row.bracket}
-    shown = [column for column in ledger.columns if column.system in families]
+    rows = {row.system: row for row in section.rows if not row.bracket}
+    shown = [column for column in ledger.columns if column.system in rows]
     lines = [
-        Line(families[one.system], (Place(one.system), Place(other.system), *_places(found)))
+        Line(one.family, (_name(rows[one.system]), _name(rows[other.system]), *_places(found)))
         for one, other in combinations(shown, 2)
         if (found := duel(ledger, one, other))
     ]
@@ -168,6 +168,10 @@ def table(section: Section, ledger: Ledger) -> Table | None:
     )
     heads = ("System", "Against", "Wins", "Ties", "Losses", "Mean difference", "Queries")
     return Table(f"wins-{section.slug}", caption, heads, tuple(lines), (), texts=2) if lines else None
+
+
+def _name(row: Row) -> Place:
+    return Place(row.system, link=row.folder)
 
 
 def _places(found: Duel) -> list[Place]:

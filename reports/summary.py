@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reports import units
 from reports.load import SELF_RETRIEVAL, Cell, Comparison, Report, Row, Score, Section
+from reports.marks import PARTLY_TESTED
 from reports.units import label, p_equals, ratio, signed
 
 TRAINED_FAMILIES = ("generative", SELF_RETRIEVAL)
@@ -87,7 +88,7 @@ def _verdict(found: Comparison | None) -> str:
     if found is None:
         return "no test of this difference was recorded"
     if found.p_holm is None:
-        return "this difference has no p value"
+        return f"the difference was {PARTLY_TESTED}"
     word = "significant" if found.significant else "not significant"
     return f"the difference is {word} ({p_equals(found.p_holm)} after Holm's correction)"
 
@@ -116,8 +117,10 @@ def _against(section: Section) -> str:
 def _one_rival(section: Section, subject: Row, rival: Row) -> str:
     gap = _value(subject, section.primary).value - _value(rival, section.primary).value
     found = section.compare(subject.system, rival.system)
-    if found is None or found.p_holm is None:
+    if found is None:
         verdict = "not tested"
+    elif found.p_holm is None:
+        verdict = PARTLY_TESTED
     else:
         verdict = p_equals(found.p_holm) + ("" if found.significant else ", not significant")
     if gap == 0:
@@ -172,14 +175,7 @@ def fairness(section: Section) -> tuple[str, ...]:
 
 def limits(report: Report) -> tuple[str, ...]:
     """List what these figures cannot show."""
-    said = []
-    if len(report.seeds) == 1:
-        said.append(
-            f"One seed ({report.seeds[0]}): how far figures vary from seed to seed is unknown;"
-            " the intervals cover the choice of queries alone."
-        )
-    else:
-        said.append(f"Intervals cover the choice of queries; the spread over {len(report.seeds)} seeds is given apart.")
+    said = [_spread(report)]
     if any(s.comparisons for s in report.sections):
         said.append(
             "The best baseline is picked on the same queries that it is compared on, which favours it slightly."
@@ -196,6 +192,19 @@ def limits(report: Report) -> tuple[str, ...]:
             "Training losses of different systems count different spans of text and are not comparable in height."
         )
     return tuple(said)
+
+
+def _spread(report: Report) -> str:
+    """Say what is known of the spread over seeds: nothing where each system has one, whichever (runs compared)."""
+    if report.most_seeds < 2:
+        whose = "" if len(report.seeds) == 1 else " a system"
+        return (
+            f"One seed{whose} ({', '.join(map(str, report.seeds))}): how far figures vary from seed to seed is unknown;"
+            " the intervals cover the choice of queries alone."
+        )
+    counts = {row.seeds_done for section in report.sections for row in section.rows if row.failed is None}
+    upto = "up to " if len(counts) > 1 else ""
+    return f"Intervals cover the choice of queries; the spread over {upto}{max(counts)} seeds is given apart."
 
 
 def facts(tree: object, path: str = "") -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from reports import answers, beams, marks, units
 from reports.load import Comparison, Report, Row, Score, Section
@@ -40,14 +41,14 @@ def quality(report: Report, section: Section) -> Table:
         n = Cell(units.count(queries.n), raw=queries.n) if queries else Cell()
         lines.append(_line(row, [*cells, n]))
     heads = ("System", *map(label, report.measures), "Queries")
-    return Table(f"quality-{section.slug}", _quality_caption(report, section), heads, tuple(lines), _partial(section))
+    return Table(f"quality-{section.slug}", _quality_caption(section), heads, tuple(lines), _partial(section))
 
 
-def _quality_caption(report: Report, section: Section) -> str:
+def _quality_caption(section: Section) -> str:
     if section.unasked:
         return f"Quality on {section.dataset}: nothing was evaluated, because the set has no queries."
     text = f"Quality on the {section.split} queries of {section.dataset}: means, 95\u202f% intervals below."
-    if len(report.seeds) > 1:
+    if section.most_seeds > 1:
         text += " Figures and interval bounds are averaged over the seeds; ± is the standard deviation over seeds."
     text += " Bold: best of its column; oracle and random only bound the scores and are left out."
     return f"{text} {marks.LEGEND}"
@@ -168,29 +169,43 @@ def slices(section: Section) -> Table:
 def significance(section: Section, measures: tuple[str, ...], *, everything: bool = False) -> Table:
     """Build the table of paired tests on the given measures; without `everything`, no brackets and each pair once."""
     rows = {r.system: r for r in section.rows}
+    folders = {system: row.folder for system, row in rows.items()}
     lines = []
     seen: set[tuple[str, str, str]] = set()
     for c in (c for m in measures for c in section.comparisons if c.measure == m):
         bracket = any(name in rows and rows[name].bracket for name in (c.system, c.baseline))
         if everything or not (bracket or (c.measure, c.baseline, c.system) in seen):
             family = rows[c.system].family if c.system in rows else ""
-            lines.append(Line(family, _comparison(c)))
+            lines.append(Line(family, _comparison(c, folders)))
             seen.add((c.measure, c.system, c.baseline))
     which = "all measures" if everything else " and ".join(map(label, measures))
     caption = (
         f"Paired randomisation tests on {section.dataset}, {which}: system against baseline. Holm's correction runs "
-        f"over all {len(section.comparisons)} comparisons of this dataset, those of the other measures included."
+        f"over {_corrected(section)}, those of the other measures included."
     )
     heads = ("System", "Against", "Measure", "Difference", "p", "p (Holm)", "Queries", "Verdict")
     slug = f"significance{'-all' if everything else ''}-{section.slug}"
     return Table(slug, caption, heads, tuple(lines), _seed_note(section), texts=3)
 
 
-def _comparison(c: Comparison) -> tuple[Cell, ...]:
+def _corrected(section: Section) -> str:
+    """Say over how many comparisons p values were corrected: over those of one seed, whatever the others hold."""
+    counts = Counter(seed for c in section.comparisons for seed in c.seeds)
+    if len(counts) < 2:
+        return f"all {len(section.comparisons)} comparisons of this dataset"
+    if len(set(counts.values())) == 1:
+        return f"the {min(counts.values())} comparisons of each seed on this dataset"
+    listed = ", ".join(f"seed {seed}: {n}" for seed, n in sorted(counts.items()))
+    return f"the comparisons of each seed on this dataset ({listed})"
+
+
+def _comparison(c: Comparison, folders: Mapping[str, str]) -> tuple[Cell, ...]:
+    """Fill a line; `folders`: system -> folder of its cells."""
     verdict = "not significant" if not c.significant else "better" if c.difference > 0 else "worse"
+    verdict = marks.PARTLY_TESTED if c.p_holm is None else verdict
     return (
-        Cell(c.system),
-        Cell(c.baseline),
+        Cell(c.system, link=folders.get(c.system, "")),
+        Cell(c.baseline, link=folders.get(c.baseline, "")),
         Cell(label(c.measure)),
         Cell(units.signed(c.difference), raw=c.difference),
         Cell(units.p_value(c.p), raw=c.p),
@@ -203,4 +218,6 @@ def _comparison(c: Comparison) -> tuple[Cell, ...]:
 def _seed_note(section: Section) -> tuple[str, ...]:
     if max((len(r.cells) for r in section.rows), default=0) < 2:
         return ()
+    if not any(c.seeds for c in section.comparisons):
+        return ("Several seeds: values are averaged over them query by query, then tested once.",)
     return ("Several seeds: the difference is their mean, each p value the largest of them.",)

@@ -60,6 +60,7 @@ def test_an_untouched_run_is_verified(run: Path, capsys: pytest.CaptureFixture[s
     assert "checked      tiny bm25 seed 0: 8 measures of 12 queries from the stored hits" in out
     assert "paired tests with Holm's correction" in out
     assert "not checked  meter.json" in out
+    assert "not checked  report/: " in out
     assert f"verified: {verdict.figures:,} figures, no difference" in out
 
 
@@ -107,6 +108,31 @@ def test_rows_that_are_missing_or_too_many_are_found(file: str, run: Path) -> No
     found = verify.verify(run).differences
     assert any(d.recomputed in ("no such figure", "nothing") and "P@3" in d.what for d in found)
     assert any(d.stored == "nothing" for d in found)
+
+
+@pytest.mark.parametrize(
+    ("file", "figure", "name", "what"),
+    [
+        ("results.json", "value", "tiny bm25 seed 0", "Success@1, slice all"),
+        ("significance.json", "difference", "tiny bm25-rank against bm25 seed 0", "Success@1"),
+    ],
+)
+def test_a_row_of_another_value_beside_the_true_one_is_found(
+    file: str, figure: str, name: str, what: str, run: Path
+) -> None:
+    """The true row stands last, where a look-up finds it; the report would average both."""
+    change_json(run / file, lambda rows: rows.insert(0, rows[0] | {figure: 0.25}))
+    assert verify.verify(run).differences == [(name, f"{what}, rows in {file}", "2", "1")]
+
+
+def test_a_measure_that_no_experiment_names_is_found(run: Path) -> None:
+    folder = cell(run, "random")
+    stored = folder.per_query()
+    folder.write_per_query(stored | {"P@3": dict.fromkeys(stored["RR@5"], 0.5)})
+    (difference,) = verify.verify(run).differences
+    assert difference.what.startswith("P@3 of query test")
+    assert difference.what.endswith(", and 11 more queries")
+    assert difference[2:] == ("0.5", "nothing")
 
 
 @pytest.mark.parametrize("kept", [0, 1])

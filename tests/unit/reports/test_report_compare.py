@@ -8,9 +8,11 @@ import pytest
 
 from harness.cli import main
 from harness.errors import ConfigError
+from harness.store import CellFolder
 from reports import build as report_build
-from reports import compare
-from reports.load import load
+from reports import compare, tables
+from reports.load import Comparison, load
+from reports.summary import limits
 from tests.unit.reports.sample_run import write_sample
 
 WORSE = {"bm25": 0.42, "dense": 0.1, "self-retrieval": 0.53, "oracle": 1.0}
@@ -67,6 +69,67 @@ def test_the_same_system_of_two_runs_is_tested(tmp_path):
     assert "(±0.000, p\u202f=\u202f1.000, not significant)" in words
 
 
+def test_every_later_run_is_tested_against_the_first(tmp_path):
+    one, other = two(tmp_path)
+    third = write_sample(tmp_path / "three", quality=WORSE | {"dense": 0.05}, failed={}, slices=False)
+    report = merged(tmp_path, one, other, third)
+    (section,) = report.sections
+    pairs = {(c.system, c.baseline) for c in section.comparisons}
+    for later in ("two", "three"):
+        assert (f"{later}: self-retrieval", "one: self-retrieval") in pairs
+    assert ("three: self-retrieval", "two: self-retrieval") not in pairs
+    dense = next(said for said in compare.sentences(report)[DATASET] if said.startswith("one: dense"))
+    assert dense.count(", p\u202f=\u202f0.0") == 2
+    assert "not tested" not in dense
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda cell: (cell.path / "per_query.parquet").unlink(), "nothing of three: dense is kept query by query"),
+        (
+            lambda cell: cell.write_per_query(
+                {m: {f"other {qid}": v for qid, v in values.items()} for m, values in cell.per_query().items()}
+            ),
+            "they were measured on different queries",
+        ),
+    ],
+)
+def test_a_missing_test_is_told_with_its_cause(tmp_path, change, reason):
+    one, other = two(tmp_path)
+    third = write_sample(tmp_path / "three", quality=WORSE, failed={}, slices=False)
+    change(CellFolder(third / "vital-articles-500" / "dense" / "0"))
+    words = compare.sentences(merged(tmp_path, one, other, third))[DATASET]
+    dense = next(said for said in words if said.startswith("one: dense"))
+    assert dense.endswith(f"(not tested: {reason}).")
+    assert " ".join(words).count("not tested") == 1
+
+
+def test_a_test_without_p_value_is_not_called_insignificant(tmp_path, monkeypatch):
+    pair = Comparison("two: dense", "one: dense", "RR@5", -0.2, None, None, 120)
+    monkeypatch.setattr(compare, "paired", lambda *_: (pair,))
+    words = " ".join(compare.sentences(merged(tmp_path, *two(tmp_path)))[DATASET])
+    assert "(−0.200, not tested on every seed)" in words
+
+
+def test_runs_of_a_seed_each_know_nothing_of_the_spread(tmp_path):
+    report = merged(tmp_path, *two(tmp_path, seeds=(1,)))
+    assert report.seeds == (0, 1)
+    assert limits(report)[0].startswith("One seed a system (0, 1): how far figures vary from seed to seed is unknown")
+    caption = tables.quality(report, report.sections[0]).caption
+    assert "averaged over the seeds" not in caption
+
+
+def test_runs_of_several_seeds_are_averaged_and_tested_once(tmp_path):
+    report = merged(tmp_path, *two(tmp_path, seeds=(0, 1)))
+    (section,) = report.sections
+    assert "the spread over up to 2 seeds" in limits(report)[0]
+    assert "averaged over the seeds" in tables.quality(report, section).caption
+    table = tables.significance(section, (section.primary,))
+    assert f"over all {len(section.comparisons)} comparisons of this dataset" in table.caption
+    assert table.notes == ("Several seeds: values are averaged over them query by query, then tested once.",)
+
+
 def test_other_data_of_one_name_are_shown_apart_with_a_warning(tmp_path):
     one, other = two(tmp_path)
     change(other, lambda record: record["datasets"][DATASET].update(checksum="ab" * 32))
@@ -108,14 +171,18 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
 
 def test_other_machines_and_measures_are_said(tmp_path):
     one, other = two(tmp_path)
-    assert merged(tmp_path, one, other).warnings == ()
+    plain = merged(tmp_path, one, other)
+    assert (plain.warnings, plain.sections[0].machines_differ) == ((), False)
     change(other, lambda record: record.update(primary="R@10"))
     change(other, lambda record: record["environment"]["cpu"].update(model="Another CPU"))
     report = merged(tmp_path, one, other)
+    assert report.sections[0].machines_differ
     assert report.primary == "RR@5"
     assert "Another CPU" in report.warnings[0]
     assert "MRR@5, that of one, is shown" in report.warnings[1]
     assert all(section.primary == "RR@5" for section in report.sections)
+    change(other, lambda record: record["datasets"][DATASET].update(checksum="ab" * 32))
+    assert [section.machines_differ for section in merged(tmp_path, one, other).sections] == [False, False]
 
 
 def test_the_command_writes_one_page_again_and_again(tmp_path, quick, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -22,8 +23,9 @@ def report_of(*rows):
     return Report({}, (section,), ("RR@5",), "RR@5", (0,)), section
 
 
-def drawn(tmp_path, *rows):
-    return {d.slug.removesuffix("-set"): d for d in figures.draw(*report_of(*rows), tmp_path)}
+def drawn(tmp_path, *rows, **changed):
+    report, section = report_of(*rows)
+    return {d.slug.removesuffix("-set"): d for d in figures.draw(report, replace(section, **changed), tmp_path)}
 
 
 def timed(p50):
@@ -67,6 +69,27 @@ def test_words_of_the_trade_off_hold_its_numbers(tmp_path):
     assert "bm25 0.400 at 0.50\u202fms; dense 0.300 at 9.00\u202fms" in found.alt
     assert found.alt.endswith("Pareto front: bm25.")
     assert "oracle" not in found.alt
+
+
+def test_different_machines_share_no_front_of_latencies(tmp_path):
+    meter = {"index_bytes": 10, "parameter_bytes": 0} | timed(1)
+    rows = make("a", "sparse", 0.4, meter=meter), make("b", "dense", 0.3, meter=meter)
+    one, two = drawn(tmp_path, *rows), drawn(tmp_path, *rows, machines_differ=True)
+    assert "on the Pareto front: a." in one["latency"].caption
+    assert two["latency"].caption.endswith(
+        "No Pareto front is drawn: the runs come from different machines, whose times must not be compared."
+    )
+    assert two["latency"].alt.endswith("b 0.300 at 1.00\u202fms.")
+    assert two["memory"] == one["memory"]  # bytes of index and parameters are the same anywhere
+
+
+def test_no_curve_is_of_a_first_seed_where_there_is_but_one(tmp_path):
+    row = make("sr", "self-retrieval", training=[{"tokens": t, "loss": 1.0} for t in (10, 20)])
+    report, section = report_of(row)
+    runs_of_a_seed_each = replace(report, seeds=(0, 1))
+    assert "First seed" not in figures._training(runs_of_a_seed_each, section, tmp_path).caption
+    seeds = replace(row, cells=(*row.cells, replace(row.cells[0], seed=1)))
+    assert "First seed" in figures._training(report, replace(section, rows=(seeds,)), tmp_path).caption
 
 
 def test_later_stage_goes_on_counting_tokens(tmp_path):

@@ -68,6 +68,12 @@ def test_pair_tested_on_some_seeds_only_has_no_p_value(folder):
     assert not found.significant
 
 
+def test_a_seed_told_twice_does_not_stand_in_for_another(folder):
+    edit(folder, "significance.json", lambda _: [pair(0.01, 0, -0.2), pair(0.02, 0, -0.2)])
+    found = load(folder).sections[0].compare("bm25", "dense")
+    assert (found.p_holm, found.seeds) == (None, (0,))
+
+
 def test_failed_cells_keep_their_reason_and_show_no_scores(folder):
     failed = row(load(folder), "dsi-title")
     assert failed.failed == f"during train: {REASON}"

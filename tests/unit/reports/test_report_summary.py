@@ -72,6 +72,15 @@ def test_untested_difference_is_called_untested():
     assert "no test of this difference was recorded" in lead
 
 
+def test_a_pair_that_lacks_a_seed_is_not_called_insignificant():
+    pairs = [against("sr", "dense", 0.2, None), against("sr", "bm25", 0.3, 0.03)]
+    lead, rivals, *_ = said(BM25, DENSE, make("sr", "self-retrieval", 0.7), comparisons=pairs)
+    assert "the difference was not tested on every seed." in lead
+    assert "gains 0.200 over dense (not tested on every seed)" in rivals
+    cells = tables.significance(section(comparisons=pairs), ("RR@5",)).lines[0].cells
+    assert [cell.text for cell in cells[4:]] == ["–", "–", "50", "not tested on every seed"]
+
+
 def test_failed_and_absent_self_retrieval():
     broken = make("sr", "self-retrieval", states=("failed",))
     assert said(BM25, DENSE, broken)[1] == "sr has no score here (see below), so self-retrieval cannot be compared."
@@ -116,8 +125,17 @@ def test_model_sizes_that_differ_are_said():
 
 
 def test_one_seed_is_a_limit():
-    assert "unknown" in limits(report(section(BM25)))[0]
-    assert "unknown" not in " ".join(limits(report(section(BM25), seeds=(0, 1))))
+    assert "One seed (0): how far figures vary from seed to seed is unknown" in limits(report(section(BM25)))[0]
+    twice = make("dsi", "generative", 0.2, states=("done", "done"))
+    assert "the spread over 2 seeds" in limits(report(section(twice), seeds=(0, 1)))[0]
+    assert "the spread over up to 2 seeds" in limits(report(section(BM25, twice), seeds=(0, 1)))[0]
+
+
+def test_seeds_that_failed_leave_no_spread():
+    once = make("dsi", "generative", 0.2, states=("done", "failed"))
+    assert limits(report(section(once), seeds=(0, 1)))[0].startswith("One seed a system (0, 1): how far")
+    caption = tables.quality(report(section(once), seeds=(0, 1)), section(once)).caption
+    assert "averaged over the seeds" not in caption
 
 
 def test_facts_are_flat_and_leave_out_what_is_not_known():
