@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reports.paper.measured import Found
     from reports.paper.recipes import Recipe
     from reports.paper.redraw import Redrawn
+    from reports.paper.scale import Plan
 
 paper = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +46,12 @@ RunOption = Annotated[
     typer.Option("--run", metavar="RUN", help="Folder of a run; may be repeated. [default: those in runs/ that suit]"),
 ]
 ExperimentOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Fill it from the results of this experiment.")
+    list[str] | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="With --scale laptop: fill it from the results of this experiment; may be repeated, data beside data.",
+    ),
 ]
 RunExperimentsOption = Annotated[
     bool, typer.Option("--run-experiments", help="First run the experiment that fills it; finished cells are kept.")
@@ -70,7 +76,7 @@ def table(
     out: OutOption = OUT,
     results: ResultsOption = None,
     runs: RunOption = None,
-    experiment: ExperimentOption = None,
+    experiments: ExperimentOption = None,
     run_experiments: RunExperimentsOption = False,
     yes: YesOption = False,
 ) -> None:
@@ -79,9 +85,10 @@ def table(
 
     recipes = [find("table", number)]
     if scale is Scale.paper:
-        _full_size(recipes, out, yes)
+        _show(_full_size(recipes, out, yes, results, runs))
     else:
-        _show(_redraw(recipes, out, _found(recipes, results, runs, run_experiments), experiment))
+        found = _found(recipes, results, runs, run_experiments, experiments or ())
+        _show(_redraw(recipes, out, found, experiments or ()))
 
 
 @paper.command()
@@ -92,7 +99,7 @@ def figure(
     out: OutOption = OUT,
     results: ResultsOption = None,
     runs: RunOption = None,
-    experiment: ExperimentOption = None,
+    experiments: ExperimentOption = None,
     run_experiments: RunExperimentsOption = False,
     yes: YesOption = False,
 ) -> None:
@@ -101,9 +108,10 @@ def figure(
 
     recipes = [find("figure", number)]
     if scale is Scale.paper:
-        _full_size(recipes, out, yes)
+        _show(_full_size(recipes, out, yes, results, runs))
     else:
-        _show(_redraw(recipes, out, _found(recipes, results, runs, run_experiments), experiment))
+        found = _found(recipes, results, runs, run_experiments, experiments or ())
+        _show(_redraw(recipes, out, found, experiments or ()))
 
 
 @paper.command(name="all")
@@ -121,7 +129,7 @@ def all_(
     from reports.paper.recipes import RECIPES
 
     if scale is Scale.paper:
-        _full_size(RECIPES, out, yes)
+        _show(_full_size(RECIPES, out, yes, results, runs))
         return
     made = _redraw(RECIPES, out, _found(RECIPES, results, runs, run_experiments))
     for one in made:
@@ -130,26 +138,35 @@ def all_(
     say(str(redraw.page(made, out)))
 
 
-def _found(recipes: Sequence[Recipe], results: list[Path] | None, runs: list[Path] | None, run: bool) -> list[Found]:
+def _found(
+    recipes: Sequence[Recipe],
+    results: list[Path] | None,
+    runs: list[Path] | None,
+    run: bool = False,
+    experiments: Sequence[str] = (),
+) -> list[Found]:
     """Read what was measured here: what was named, else the runs of the recipes, which are run first where asked."""
     from reports.paper import measured
 
     if run:
         _run_experiments(recipes)
-    return measured.gather(results or [], runs or ([] if results else _suitable(recipes)))
+    return measured.gather(results or [], runs or ([] if results else _suitable(recipes, experiments)))
 
 
-def _redraw(recipes: Sequence[Recipe], out: Path, found: list[Found], experiment: str | None = None) -> list[Redrawn]:
+def _redraw(recipes: Sequence[Recipe], out: Path, found: list[Found], experiments: Sequence[str] = ()) -> list[Redrawn]:
     from reports.paper import published, redraw
 
     printed = published.load()
-    return [redraw.redraw(recipe, printed, found, out, experiment) for recipe in recipes]
+    return [redraw.redraw(recipe, printed, found, out, experiments) for recipe in recipes]
 
 
-def _suitable(recipes: Sequence[Recipe]) -> list[Path]:
-    """Find the folders that `harness run` makes of the experiments of these recipes, as far as they are there."""
-    names = dict.fromkeys(name for recipe in recipes for name in recipe.experiments)
-    folders = (Path("runs") / name for name in names)
+def _suitable(recipes: Sequence[Recipe], experiments: Sequence[str] = ()) -> list[Path]:
+    """Find the folders that `harness run` makes of these experiments and of those of the recipes, where they are."""
+    from reports.paper import published, scale
+
+    printed = published.load()
+    own = (name for recipe in recipes for name in (*recipe.experiments, *scale.names(recipe, printed)))
+    folders = (Path("runs") / name for name in dict.fromkeys((*experiments, *own)))
     return [folder for folder in folders if (folder / "experiment.json").is_file()]
 
 
@@ -185,20 +202,36 @@ def _commands(recipe: Recipe) -> list[tuple[str, ...]]:
     return [("run", recipe.experiment), *then]
 
 
-def _full_size(recipes: Sequence[Recipe], out: Path, yes: bool) -> None:
-    """Print what the paper's own scale costs, write its recipe, and start it where that was asked for and can be."""
+def _full_size(
+    recipes: Sequence[Recipe], out: Path, yes: bool, results: list[Path] | None, runs: list[Path] | None
+) -> list[Redrawn]:
+    """Print what the paper's own scale costs, write its recipe, and start it where that was asked for and can be.
+
+    Returns:
+        What could be redrawn from the results at that scale that are there by then.
+    """
     from reports.paper import published, scale, starting
 
     printed = published.load()
     plans = [plan for recipe in recipes if (plan := scale.plan(recipe, printed)).experiments]
     if not plans:
         say(f"{recipes[0].name}: there is nothing to run for it")
-        return
+        return []
     say("\n".join(starting.told(plans)))
     written = starting.write(plans, out)
     say("\n".join(map(str, written)))
-    if not yes:
+    if yes:
+        starting.check(plans)
+        starting.start(plans, out)
+    else:
         say("nothing was started: give the same command with --yes to start")
-        return
-    starting.check(plans)
-    starting.start(plans, out)
+    return _of_full_size(plans, out, _found(recipes, results, runs))
+
+
+def _of_full_size(plans: Sequence[Plan], out: Path, found: list[Found]) -> list[Redrawn]:
+    """Redraw what results at the paper's scale fill, from them alone."""
+    from reports.paper import measured
+
+    own = [(plan.recipe, [f for f in found if f.cell["experiment"] in plan.names]) for plan in plans]
+    filled = [(recipe, of) for recipe, of in own if measured.choose(recipe, of, (), [f.cell["experiment"] for f in of])]
+    return [one for recipe, of in filled for one in _redraw([recipe], out, of)]

@@ -22,6 +22,7 @@ RECALLED = 3
 PASSES, EPOCHS, NEGATIVES = 2, 3, 5
 """The supervised set is gone through twice in each of three epochs, with five negatives for each pair."""
 TITLES, PASSAGES_A_TITLE, WRITTEN_TOKENS = 5, 10, 12
+DSI_BEAM = 20
 
 
 class Set(NamedTuple):

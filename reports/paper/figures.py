@@ -39,7 +39,7 @@ def draw(recipe: Recipe, published: Published, measured: Measured | None, folder
         paint = _bars if bars else _lines
         title = f"{PUBLISHED} (as far as it is printed)"
         _panel(top, title, shown.published, lambda: paint(top, shown.published, shown), said)
-        title = f"{HERE}: {measured.experiment}" if measured and shown.here else HERE
+        title = f"{HERE}: {measured.brief}" if measured and shown.here else HERE
         _panel(
             bottom,
             title,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,8 @@ from reports.paper.recipes import Recipe
 SHOWN = 8
 """Digits of a fingerprint or a checksum."""
 ALL = "all"
+_NEEDED: Mapping[str, str] = {"capacity": "self-retrieval", "reranking": "self-rerank"}
+"""Shape of a figure -> the system without which it shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Data:
-    """One dataset as it was used: its passages, queries and judgements have this `checksum`."""
+    """One dataset as one experiment used it: its passages, queries and judgements have this `checksum`.
 
+    label: names it in heads and notes; its name alone, where no other experiment beside it has one of that name.
+    """
+
+    experiment: str
     name: str
+    label: str
     checksum: str
     queries: int
     corpus: Mapping[str, int]
@@ -85,11 +92,29 @@ class Data:
 
 @dataclass(frozen=True)
 class Measured:
-    """All of one experiment that was measured; `places`: where it was found."""
+    """All that was measured in some experiments; `places`: where it was found."""
 
-    experiment: str
+    experiments: tuple[str, ...]
     data: tuple[Data, ...]
     places: tuple[str, ...]
+
+    @property
+    def experiment(self) -> str:
+        """Names of the experiments, mostly of one."""
+        return ", ".join(self.experiments)
+
+    @property
+    def brief(self) -> str:
+        """Say it on the face of a figure, which has room for one or two names."""
+        return self.experiment if len(self.experiments) < 3 else f"{len(self.experiments)} experiments"
+
+    @property
+    def described(self) -> str:
+        """Say of each experiment on which data it was."""
+        return "; ".join(
+            f"experiment {name} on " + "; ".join(data.described for data in self.data if data.experiment == name)
+            for name in self.experiments
+        )
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -127,37 +152,60 @@ def _of_folders(folders: Iterable[Path]) -> Iterable[tuple[KeptCell, str]]:
         yield from ((cell, str(folder)) for cell in kept.finished_cells(RunFolder(folder)))
 
 
-def choose(recipe: Recipe, found: Sequence[Found], experiment: str | None = None) -> Measured | None:
-    """Take the results that fill a table: of its experiments the first that there are results of.
+def choose(
+    recipe: Recipe, found: Sequence[Found], experiments: Sequence[str] = (), paper_scale: Sequence[str] = ()
+) -> Measured | None:
+    """Take the results that fill a table: the first shipped experiment that does, else those of the paper's scale.
 
     Args:
         recipe: of the table.
         found: all there is.
-        experiment: take this one instead.
+        experiments: take these instead, beside one another.
+        paper_scale: the experiments that redo it at full size (`reports.paper.scale.names`), beside one another too.
 
     Raises:
-        DataError: there are no results of the `experiment` that was asked for.
+        DataError: there are no results of one of the `experiments` that were asked for.
 
     Returns:
         The results on the datasets on which the measures of the table were taken; None where there are none.
     """
-    names = recipe.experiments if experiment is None else (experiment,)
-    there = [name for name in names if any(f.cell["experiment"] == name for f in found)]
-    if not there:
-        if experiment is not None:
-            known = ", ".join(dict.fromkeys(f.cell["experiment"] for f in found)) or "none"
-            raise DataError(f"results of the experiment {experiment!r}", f"results of {known}", "name its run folder")
+    there = dict.fromkeys(f.cell["experiment"] for f in found)
+    if missing := [name for name in experiments if name not in there]:
+        known = ", ".join(there) or "none"
+        raise DataError(f"results of the experiment {missing[0]!r}", f"results of {known}", "name its run folder")
+    candidates = [experiments] if experiments else [*((name,) for name in recipe.experiments), paper_scale]
+    chosen = (_together(recipe, found, names) for names in candidates)
+    return next((measured for measured in chosen if measured), None)
+
+
+def _together(recipe: Recipe, found: Sequence[Found], names: Sequence[str]) -> Measured | None:
+    """Put the results of some experiments beside one another, as far as they fill a table."""
+    data = [d for name in dict.fromkeys(names) for d in _of_experiment(recipe, found, name)]
+    if not data:
         return None
-    own = [f for f in found if f.cell["experiment"] == there[0]]
-    keys = dict.fromkeys(map(_measured_on, (f.cell for f in own)))
-    data = tuple(d for key in keys if _fills(recipe, d := _data(*key, [f.cell for f in own])))
-    return Measured(there[0], data, tuple(dict.fromkeys(f.where for f in own))) if data else None
+    used = tuple(dict.fromkeys(d.experiment for d in data))
+    places = dict.fromkeys(f.where for f in found if f.cell["experiment"] in used)
+    return Measured(used, tuple(replace(d, label=_label(d, data)) for d in data), tuple(places))
+
+
+def _of_experiment(recipe: Recipe, found: Sequence[Found], name: str) -> list[Data]:
+    cells = [f.cell for f in found if f.cell["experiment"] == name]
+    keys = dict.fromkeys(map(_measured_on, cells))
+    return [d for key in keys if _fills(recipe, d := _data(name, *key, cells))]
+
+
+def _label(data: Data, beside: Sequence[Data]) -> str:
+    """Name a dataset so that its columns are told from those of another experiment on one of the same name."""
+    others = {d.experiment for d in beside if d.name == data.name}
+    return data.name if len(others) == 1 else f"{data.name} of {data.experiment}"
 
 
 def _fills(recipe: Recipe, data: Data) -> bool:
     """Tell whether what is asked for was measured on a dataset: a run need not have beams or answers."""
     if recipe.shape == "beams":
         return any(cell.get("beams") for group in data.groups.values() for cell in group.cells)
+    if recipe.shape in _NEEDED:
+        return any(group.registered == _NEEDED[recipe.shape] for group in data.groups.values())
     if recipe.shape == "rows":
         return any(group.value(name) is not None for group in data.groups.values() for name in recipe.measures.values())
     return True
@@ -168,14 +216,14 @@ def _measured_on(cell: KeptCell) -> tuple[str, str, int]:
     return cell["dataset"], cell["checksum"], max((row["n"] for row in cell["results"]), default=0)
 
 
-def _data(name: str, checksum: str, queries: int, cells: Sequence[KeptCell]) -> Data:
+def _data(experiment: str, name: str, checksum: str, queries: int, cells: Sequence[KeptCell]) -> Data:
     own = [cell for cell in cells if _measured_on(cell) == (name, checksum, queries)]
     groups = {}
     for label in dict.fromkeys(cell["system"] for cell in own):
         of_label = tuple(cell for cell in own if cell["system"] == label)
         groups[label] = Group(label, of_label[0]["family"], of_label)
     corpus = next((cell["corpus"] for cell in own if cell.get("corpus")), {})
-    return Data(name, checksum, queries, corpus, groups)
+    return Data(experiment, name, name, checksum, queries, corpus, groups)
 
 
 def _value(cell: KeptCell, measure: str) -> float | None:

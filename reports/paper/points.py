@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ def _capacities(measured: Measured) -> Iterator[Point]:
             size = group.meter("parameter_bytes")
             if group.registered == "self-retrieval" and size:
                 at = f"{group.system}: {units.size(size)} of weights"
-                yield Point(data.name, group.family, at, size, _values(group, HITS), group.fingerprints)
+                yield Point(data.label, group.family, at, size, _values(group, HITS), group.fingerprints)
 
 
 def _printed_rerankings(published: Published) -> Iterator[Point]:
@@ -124,7 +125,7 @@ def _rerankings(measured: Measured) -> Iterator[Point]:
         firsts = dict.fromkeys(str(g.settings["first"]) for g in data.groups.values() if g.registered == "self-rerank")
         for first in firsts:
             for place, group in _behind(first, list(data.groups.values())):
-                name = first if len(measured.data) == 1 else f"{first}, {data.name}"
+                name = first if len(measured.data) == 1 else f"{first}, {data.label}"
                 yield Point(name, group.family, place, 0.0, _values(group, RECIPROCAL), group.fingerprints)
 
 
@@ -139,12 +140,23 @@ def _behind(first: str, groups: list[Group]) -> Iterator[tuple[str, Group]]:
 
 def _corpora(measured: Measured) -> Iterator[Point]:
     """List the systems by size of the corpus; data of an unknown number of documents has no place on the axis."""
+    kinds = {_kind(data.name) for data in measured.data if data.corpus.get("documents")}
     for label in measured.systems:
         for data in measured.data:
             documents, group = data.corpus.get("documents"), data.groups.get(label)
             if group and documents and group.family != tables.BRACKET:
                 at = f"{units.count(documents)} documents"
-                yield Point(label, group.family, at, float(documents), _values(group, HITS), group.fingerprints)
+                series = label if len(kinds) == 1 else f"{label}, {_kind(data.name)}"
+                yield Point(series, group.family, at, float(documents), _values(group, HITS), group.fingerprints)
+
+
+def _kind(name: str) -> str:
+    """Name what a dataset of some size is cut from: one line of the figure joins its sizes, and no others.
+
+    >>> _kind("vital-articles/5k"), _kind("vital-articles/500"), _kind("kilt:kilt/nq")
+    ('vital-articles', 'vital-articles', 'kilt:kilt/nq')
+    """
+    return re.sub(r"/[0-9]+k?$", "", name)
 
 
 def _values(group: Group, measures: dict[str, str]) -> dict[str, float]:

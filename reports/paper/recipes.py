@@ -12,9 +12,6 @@ HITS = {"hits@1": "Success@1", "hits@5": "Success@5", "mrr@5": "RR@5"}
 """Last part of a published column -> how the same is measured here."""
 
 PASSAGES = "Natural Questions and TriviaQA of KILT, passages of at most 200 words"
-BACKBONE = "self-retrieval and dsi here: SmolLM2-135M, a twentieth of StableLM-3B"
-ENCODER = "dense here: all-MiniLM-L6-v2 (23M parameters); dense-finetuned: the same, trained on the training pairs"
-RERANKER = "rerank-*: the first system and a cross-encoder of 23M parameters, trained on its mistakes"
 
 Shape = Literal["rows", "beams", "sizes", "capacity", "reranking", "corpus size"]
 """How it is drawn: row by row, beam by beam, sizes of data sets, or one of the three figures."""
@@ -27,8 +24,9 @@ class Recipe:
     title: what it shows. setting: on what the published numbers were got. experiment: shipped one that fills it on a
     laptop; others: shipped ones whose results fill it too. afterwards: arguments of the command to give when the run
     is done, "{run}" for its folder. measures: end of a published column -> measure here. counterparts: published row
-    -> label of the system here. differs: what else sets the two apart. paper_scale: names of the experiments that
-    redo it at full size (reports.paper.scale).
+    -> label of the system here. differs: what sets the two apart whatever was measured; shipped: what does besides
+    where one of `experiments` was. What settings tell is in neither (reports.paper.departures). paper_scale: names of
+    the experiments that redo it at full size (reports.paper.scale).
     """
 
     kind: Literal["table", "figure"]
@@ -42,6 +40,7 @@ class Recipe:
     measures: Mapping[str, str] = field(default_factory=lambda: HITS)
     counterparts: Mapping[str, str] = field(default_factory=dict)
     differs: tuple[str, ...] = ()
+    shipped: tuple[str, ...] = ()
     paper_scale: tuple[str, ...] = ()
 
     @property
@@ -75,13 +74,8 @@ RECIPES = (
             "GTR-XL + BGE-Reranker-FT": "rerank-dense",
             "DSI-XL": "dsi",
             "Self-Retrieval (StableLM)": "self-retrieval",
+            "Self-Retrieval (Llama 2)": "self-retrieval-7b",
         },
-        differs=(
-            BACKBONE,
-            ENCODER,
-            RERANKER,
-            "self-retrieval here departs from the paper by the settings of its experiment (docs/METHOD.md)",
-        ),
         paper_scale=("paper-passages",),
     ),
     Recipe(
@@ -97,7 +91,7 @@ RECIPES = (
             "DSI": "dsi",
             "Self-Retrieval (StableLM-1.6B)": "self-retrieval",
         },
-        differs=("documents here are leads of Wikipedia articles, cut after 512 tokens", BACKBONE, ENCODER),
+        shipped=("documents here are leads of Wikipedia articles, cut after 512 tokens",),
         paper_scale=("paper-nq320k",),
     ),
     Recipe(
@@ -113,12 +107,8 @@ RECIPES = (
             "DSI-Atomic": "dsi",
             "Self-Retrieval (StableLM-3B)": "self-retrieval",
         },
-        differs=(
-            "documents here are leads of Wikipedia articles and have titles",
-            "dsi here writes semantic identifiers, not atomic ones",
-            BACKBONE,
-            ENCODER,
-        ),
+        differs=("dsi here writes no atomic identifiers",),
+        shipped=("documents here are leads of Wikipedia articles and have titles",),
         paper_scale=("paper-msmarco",),
     ),
     Recipe(
@@ -133,7 +123,6 @@ RECIPES = (
             "w/o title": "without-titles",
             "w/o self-assessment": "without-assessment",
         },
-        differs=(BACKBONE, "each row here spends the same number of training tokens on what is left"),
         paper_scale=("paper-ablation",),
     ),
     Recipe(
@@ -144,8 +133,13 @@ RECIPES = (
         experiment="answering",
         afterwards=("answers", "{run}"),
         measures={"10k": "answers.exact_match", "40k": "answers.exact_match"},
-        counterparts={"BGE-FT + StableLM-FT": "dense-reader", "Self-Retrieval 3B": "self-retrieval"},
-        differs=(BACKBONE, "the dense search before the reader here is not fine-tuned"),
+        counterparts={
+            "BGE-FT + StableLM-FT": "dense-reader",
+            "Self-Retrieval 3B": "self-retrieval",
+            "BGE-FT + Llama2-FT": "dense-reader-7b",
+            "Self-Retrieval 7B": "self-retrieval-7b",
+        },
+        differs=("the dense search before the reader here is not fine-tuned",),
         paper_scale=("paper-answers",),
     ),
     Recipe(
@@ -165,7 +159,7 @@ RECIPES = (
         "Natural Questions, passages of at most 100 words instead of 200",
         experiment="short-passages",
         counterparts={"BGE-FT": "dense-finetuned", "Self-Retrieval (StableLM)": "self-retrieval"},
-        differs=("passages here: at most 30 words instead of the 60 of quick", BACKBONE, ENCODER),
+        shipped=("passages of short-passages as it is shipped: at most 30 words instead of the 60 of quick",),
         paper_scale=("paper-short-passages",),
     ),
     Recipe(
@@ -180,8 +174,8 @@ RECIPES = (
             "DSI-XL": "dsi",
             "DSI-XL + BGE-Reranker-FT": "rerank-dsi",
             "Self-Retrieval (StableLM)": "self-retrieval",
+            "Self-Retrieval (Llama 2)": "self-retrieval-7b",
         },
-        differs=(BACKBONE, ENCODER, RERANKER, "20 candidates are read again here, 100 in the paper"),
         paper_scale=("paper-passages", "paper-reranking"),
     ),
     Recipe(
@@ -196,11 +190,11 @@ RECIPES = (
         measures={"hits@5": "Success@5"},
         counterparts={"DSI-XL": "dsi", "Self-Retrieval": "self-retrieval"},
         differs=(
-            BACKBONE,
-            "latency here: mean of single queries on the processor of the run, one at a time",
+            "latency here: mean of single queries, one at a time, on the machine of `harness bench beams`",
             "index memory here: trie and passages",
+            "beam of self-retrieval here: that of titles (passages under each keep a beam of their own)",
         ),
-        paper_scale=("paper-passages",),
+        paper_scale=("paper-passages-nq",),
     ),
     Recipe(
         "figure",
@@ -209,7 +203,7 @@ RECIPES = (
         "Natural Questions; StableLM 1.6B and 3B, Llama 2 7B and 13B, Qwen-1.5 4B, 7B and 14B",
         shape="capacity",
         experiment="capacity",
-        differs=("here: one backbone cut off after its first layers, no family of models trained at each size",),
+        shipped=("a backbone that was cut off after its first layers is none that was trained at that size",),
         paper_scale=("paper-capacity",),
     ),
     Recipe(
@@ -219,7 +213,6 @@ RECIPES = (
         "TriviaQA; the first 100 of DPR-FT, SEAL and GritLM",
         shape="reranking",
         experiment="reranking",
-        differs=("here: the first 20 of bm25, dense and dsi", BACKBONE, RERANKER),
         paper_scale=("paper-reranking",),
     ),
     Recipe(
@@ -229,7 +222,6 @@ RECIPES = (
         "Natural Questions and TriviaQA, 10,000 to 200,000 documents; Self-Retrieval 3B and BGE-FT",
         shape="corpus size",
         experiment="corpus-size",
-        differs=("here: 500 to 5,000 documents, the same number of training tokens for each size", BACKBONE, ENCODER),
         paper_scale=("paper-corpus-size",),
     ),
 )

@@ -10,7 +10,7 @@ from harness.atomic import write_text
 from harness.errors import StorageError
 from reports import markup
 from reports.markup import Table
-from reports.paper import figures, measured, points, tables
+from reports.paper import figures, measured, points, scale, tables
 from reports.paper.measured import Found, Measured
 from reports.paper.published import Published
 from reports.paper.recipes import RECIPES, Recipe
@@ -32,7 +32,7 @@ class Redrawn:
 
 
 def redraw(
-    recipe: Recipe, published: Published, found: Sequence[Found], out: Path, experiment: str | None = None
+    recipe: Recipe, published: Published, found: Sequence[Found], out: Path, experiments: Sequence[str] = ()
 ) -> Redrawn:
     """Write a table as Markdown, LaTeX and CSV, and a figure as PNG, SVG and PDF with its points as a table.
 
@@ -41,13 +41,13 @@ def redraw(
         published: what the paper prints.
         found: what was measured here.
         out: folder, made where missing.
-        experiment: fill it from the results of this experiment, whatever the recipe says.
+        experiments: fill it from the results of these, whatever the recipe says.
 
     Raises:
-        DataError: there are no results of `experiment`.
+        DataError: there are no results of one of `experiments`.
         StorageError: the file system refused.
     """
-    chosen = measured.choose(recipe, found, experiment)
+    chosen = measured.choose(recipe, found, experiments, scale.names(recipe, published))
     make = _SHAPES.get(recipe.shape, points.table)
     table = make(recipe, published, chosen)
     files = []

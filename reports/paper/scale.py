@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -12,6 +12,7 @@ from reports.paper import systems
 from reports.paper.cost import Load, Set, Total, total
 from reports.paper.published import Published
 from reports.paper.recipes import Recipe
+from reports.paper.steps import Step, steps
 from reports.paper.systems import GPUS, Job
 
 ACCELERATE = "accelerate-zero2.yaml"
@@ -31,25 +32,39 @@ NEVER_RUN = (
 
 @dataclass(frozen=True)
 class Scaled:
-    """One experiment at the paper's scale: its table, as TOML has it, and what each system costs."""
+    """One experiment at the paper's scale: its table, as TOML has it, and what each system costs on its data."""
 
     name: str
     table: Mapping[str, Any]
     loads: tuple[Load, ...]
-    counts: str
+    data: Set
+
+    @property
+    def counts(self) -> str:
+        """Say how large its data are."""
+        return (
+            f"{self.data.documents:,} documents, {self.data.passages:,} passages, "
+            f"{self.data.train:,} training queries, {self.data.test:,} test queries ({self.data.known})"
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that redoes one table or figure."""
+    """Everything that redoes one table or figure: experiments, and what is asked of their runs afterwards."""
 
     recipe: Recipe
     experiments: tuple[Scaled, ...]
+    steps: tuple[Step, ...] = ()
 
     @property
     def total(self) -> Total:
-        """Cost of all experiments."""
-        return total([load for experiment in self.experiments for load in experiment.loads])
+        """Cost of all experiments, and of what follows them."""
+        return whole(self.experiments, self.steps)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the experiments, as their results bear them."""
+        return tuple(scaled.name for scaled in self.experiments)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -57,10 +72,23 @@ class Plan:
         return tuple(dict.fromkeys(name for experiment in self.experiments for name in experiment.table["datasets"]))
 
 
+def whole(experiments: Iterable[Scaled], steps: Iterable[Step]) -> Total:
+    """Add up what experiments and the commands behind them cost."""
+    found = total([load for experiment in experiments for load in experiment.loads])
+    return found._replace(search_h=found.search_h + sum(step.search_h for step in steps))
+
+
 def plan(recipe: Recipe, published: Published) -> Plan:
     """List the experiments that redo a table or figure; empty where there is nothing to run (sizes of data sets)."""
     made = [scaled for name in recipe.paper_scale for scaled in _EXPERIMENTS[name](published)]
-    return Plan(recipe, tuple({scaled.name: scaled for scaled in made}.values()))
+    experiments = tuple({scaled.name: scaled for scaled in made}.values())
+    table = published.tables.get(recipe.number) if recipe.kind == "table" else None
+    return Plan(recipe, experiments, tuple(step for scaled in experiments for step in steps(recipe, table, scaled)))
+
+
+def names(recipe: Recipe, published: Published) -> tuple[str, ...]:
+    """Name the experiments that redo a table or figure at full size."""
+    return plan(recipe, published).names
 
 
 def accelerate_file() -> str:
@@ -108,22 +136,23 @@ def _scaled(name: str, dataset: str, settings: Mapping[str, Any], data: Set, job
     loads = [(label, job.load) for label, job in jobs.items()]
     loads += [(f"{label}: {job.first.system}", job.first) for label, job in jobs.items() if job.first]
     named = tuple(load._replace(system=label) for label, load in loads)
-    counts = f"{data.documents:,} documents, {data.passages:,} passages, {data.train:,} training queries"
-    return Scaled(name, table, named, f"{counts}, {data.test:,} test queries ({data.known})")
+    return Scaled(name, table, named, data)
 
 
 _KILT = {"nq": "kilt:kilt/nq", "triviaqa": "kilt:kilt/triviaqa"}
 
 
-def _kilt(name: str, size: str, jobs: Callable[[Set], Mapping[str, Job]]) -> Callable[[Published], list[Scaled]]:
-    """Make an experiment for each of the two sets of KILT, cut to so many documents."""
+def _kilt(
+    name: str, size: str, jobs: Callable[[Set], Mapping[str, Job]], sets: Iterable[str] = _KILT
+) -> Callable[[Published], list[Scaled]]:
+    """Make an experiment for each of the two sets of KILT, or for one of them, cut to so many documents."""
 
     def made(published: Published) -> list[Scaled]:
         found = []
-        for short, dataset in _KILT.items():
+        for short in sets:
             data = _counted(published, f"{short}-{size}")
             settings = {"max_documents": data.documents, "kilt_passage_words": 200}
-            found.append(_scaled(f"{name}-{short}-{size}", dataset, settings, data, jobs(data)))
+            found.append(_scaled(f"{name}-{short}-{size}", _KILT[short], settings, data, jobs(data)))
         return found
 
     return made
@@ -246,6 +275,7 @@ def _all_answers(published: Published) -> list[Scaled]:
 
 _EXPERIMENTS: Mapping[str, Callable[[Published], list[Scaled]]] = {
     "paper-passages": _kilt("paper-passages", "10k", _passages),
+    "paper-passages-nq": _kilt("paper-passages", "10k", _passages, sets=("nq",)),
     "paper-ablation": _kilt("paper-ablation", "10k", _ablation),
     "paper-reranking": _kilt("paper-reranking", "10k", _reranking),
     "paper-answers": _all_answers,

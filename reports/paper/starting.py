@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness import launch
 from harness.atomic import write_text
 from harness.errors import CellError, ConfigError
 from reports import units
-from reports.paper import cost, scale
+from reports.paper import scale
 from reports.paper.scale import ACCELERATE, NEVER_RUN, Plan, Scaled
+from reports.paper.steps import Step
 from reports.paper.systems import GPUS
 
 
@@ -24,8 +25,9 @@ def told(plans: Sequence[Plan]) -> list[str]:
         lines.append(f"{plan.recipe.name}, {plan.recipe.title}, at the paper's scale")
         for experiment in plan.experiments:
             lines += [f"  {experiment.name}: {experiment.counts}", *_costs(experiment)]
-    distinct = experiments(plans)
-    whole = cost.total([load for experiment in distinct for load in experiment.loads])
+        for step in plan.steps:
+            lines.append(f"  then: harness {' '.join(step.arguments)}, {step.search_h:,.1f} GPU h")
+    whole = scale.whole(experiments(plans), steps(plans))
     hours = whole.training_h + whole.search_h
     lines.append(
         f"estimated in all: {hours:,.0f} GPU hours of an A100 ({whole.training_h:,.0f} of training, "
@@ -47,6 +49,11 @@ def _costs(experiment: Scaled) -> Iterator[str]:
 def experiments(plans: Sequence[Plan]) -> list[Scaled]:
     """List the experiments of plans, each once."""
     return list({scaled.name: scaled for plan in plans for scaled in plan.experiments}.values())
+
+
+def steps(plans: Sequence[Plan]) -> list[Step]:
+    """List what is asked of the runs when they are done, each command once."""
+    return list({step.arguments: step for plan in plans for step in plan.steps}.values())
 
 
 def write(plans: Sequence[Plan], out: Path) -> list[Path]:
@@ -80,15 +87,22 @@ def check(plans: Sequence[Plan]) -> None:
 
 
 def start(plans: Sequence[Plan], out: Path) -> None:
-    """Run the experiments one after the other, trainings on all GPUs; finished cells are kept.
+    """Run the experiments one after the other, trainings on all GPUs, then what is asked of their runs.
+
+    Finished cells are kept. The commands behind the runs come last, since given again they begin anew.
 
     Raises:
-        CellError: a run ended with failed cells, or not at all.
+        CellError: a run ended with failed cells, or not at all; or a command behind it failed.
     """
-    environment = launch.environment(out / ACCELERATE)
+    environment = {**os.environ, **launch.environment(out / ACCELERATE)}
     for experiment in experiments(plans):
-        command = [sys.executable, "-m", "harness.cli", "run", str(out / f"{experiment.name}.toml")]
-        done = subprocess.run(command, env={**os.environ, **environment}, check=False)
-        if done.returncode:
-            fix = "look at the log it names, then give the same command again: finished cells are kept"
-            raise CellError(f"{experiment.name} to run to its end", f"exit code {done.returncode}", fix)
+        _harness(("run", str(out / f"{experiment.name}.toml")), environment)
+    for step in steps(plans):
+        _harness(step.arguments, environment)
+
+
+def _harness(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "harness.cli", *arguments], env=environment, check=False)
+    if done.returncode:
+        fix = "look at what it said, then give the same command again: finished cells are kept"
+        raise CellError(f"harness {' '.join(arguments)} to run to its end", f"exit code {done.returncode}", fix)

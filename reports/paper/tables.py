@@ -7,6 +7,7 @@ from statistics import fmean
 
 from reports import units
 from reports.markup import Cell, Line, Table
+from reports.paper import departures
 from reports.paper.measured import SHOWN, Data, Measured
 from reports.paper.published import Published, PublishedTable
 from reports.paper.recipes import Recipe
@@ -51,11 +52,25 @@ def caption_of(recipe: Recipe, measured: Measured | None) -> str:
     text = f"{recipe.name}, redrawn: {recipe.title}. {PUBLISHED.capitalize()}: {recipe.setting}."
     if measured is None:
         return f"{text} {HERE.capitalize()}: nothing yet."
-    data = "; ".join(d.described for d in measured.data)
-    text += f" {HERE.capitalize()}: experiment {measured.experiment} on {data}."
-    if recipe.differs:
-        text += f" Settings differ: {'; '.join(recipe.differs)}."
+    text += f" {HERE.capitalize()}: {measured.described}."
+    if recipe.shape == "sizes":
+        return text
+    if models := departures.models(measured):
+        text += f" Models here: {'; '.join(models)}."
+    if differs := _differs(recipe, measured):
+        text += f" Settings differ: {'; '.join(differs)}."
     return text
+
+
+def _differs(recipe: Recipe, measured: Measured) -> list[str]:
+    """List what sets the two apart besides the models; what fills lines stands in the notes."""
+    found = [*recipe.differs, *(recipe.shipped if set(measured.experiments) <= set(recipe.experiments) else ())]
+    documents = sorted({number for data in measured.data if (number := data.corpus.get("documents")) is not None})
+    if recipe.shape == "corpus size" and documents:
+        found.append(f"here: {' to '.join(dict.fromkeys(f'{n:,}' for n in (documents[0], documents[-1])))} documents")
+    if departures.notes(measured):
+        found.append("those of Self-Retrieval stand in the notes")
+    return found
 
 
 def notes_of(recipe: Recipe, published: Published, measured: Measured | None) -> tuple[str, ...]:
@@ -67,6 +82,7 @@ def notes_of(recipe: Recipe, published: Published, measured: Measured | None) ->
         f"Cell: first digits of the fingerprint of the cell that a figure comes from, in {', '.join(measured.places)}. "
         f"{ONLY_HERE} measured here only: the paper has no such row."
     )
+    notes += departures.notes(measured)
     notes += [said for data in measured.data if (said := _read(data))]
     notes += [said for data in measured.data if (said := _fewer(recipe, data))]
     if len(measured.seeds) == 1:
@@ -88,7 +104,7 @@ def _fewer(recipe: Recipe, data: Data) -> str:
     if counts <= {data.queries}:
         return ""
     numbers = " or ".join(map(units.count, sorted(counts)))
-    return f"Of the {units.count(data.queries)} queries of {data.name}, {what} here: the first {numbers}."
+    return f"Of the {units.count(data.queries)} queries of {data.label}, {what} here: the first {numbers}."
 
 
 def how_to(recipe: Recipe) -> str:
@@ -108,7 +124,7 @@ def _read(data: Data) -> str:
         tokens, size = group.meter("train_tokens"), group.meter("parameter_bytes")
         if tokens:
             parts.append(f"{group.system} {units.count(tokens)} training tokens, {units.size(size)} of weights")
-    return f"On {data.name}: {'; '.join(parts)}." if parts else ""
+    return f"On {data.label}: {'; '.join(parts)}." if parts else ""
 
 
 class _Block:
@@ -122,8 +138,8 @@ class _Block:
         self.data = data
         self.measures = list(wanted)
         self.heads = (
-            *(f"{data.name} {_here(recipe, measure, wanted[measure])} ({HERE})" for measure in self.measures),
-            f"{data.name} cell",
+            *(f"{data.label} {_here(recipe, measure, wanted[measure])} ({HERE})" for measure in self.measures),
+            f"{data.label} cell",
         )
 
     def cells(self, label: str | None) -> Iterator[Cell]:
@@ -177,7 +193,11 @@ def efficiency(recipe: Recipe, published: Published, measured: Measured | None) 
     heads = ("System", "Beam", *(f"{spoken(column)} ({PUBLISHED})" for column in figures))
     data = measured.data if measured else ()
     for d in data:
-        heads += (f"{d.name} system ({HERE})", *(f"{d.name} {spoken(c)} ({HERE})" for c in figures), f"{d.name} cell")
+        heads += (
+            f"{d.label} system ({HERE})",
+            *(f"{d.label} {spoken(c)} ({HERE})" for c in figures),
+            f"{d.label} cell",
+        )
     printed = [(table.text(row, "system"), int(row[table.columns.index("beam")] or 0), row) for row in table.rows]
     lines, shown = [], set()
     for name, beam, row in printed:
@@ -234,7 +254,7 @@ def sizes(recipe: Recipe, published: Published, measured: Measured | None) -> Ta
     for data in measured.data if measured else ():
         corpus = (data.corpus.get("documents"), data.corpus.get("passages"))
         cells = (*map(_count, corpus), Cell(), Cell(), _count(data.queries), Cell(data.checksum[:SHOWN]))
-        lines.append(Line(HERE, (Cell(data.name), *cells)))
+        lines.append(Line(HERE, (Cell(data.label), *cells)))
     notes = (f"{PUBLISHED.capitalize()}: {published.citation}. – is not known from the results at hand.",)
     return Table(recipe.slug, caption_of(recipe, measured), heads, tuple(lines), notes)
 

@@ -8,8 +8,9 @@ import pytest
 import typer
 
 from harness import cli, launch
-from reports.paper import commands
+from reports.paper import commands, starting
 from reports.paper.recipes import RECIPES, find
+from reports.paper.scale import Plan
 from tests.unit.paper.kept_cells import cell, hits, write
 
 
@@ -91,6 +92,52 @@ def test_the_paper_s_scale_says_its_cost_first_and_starts_only_when_told(
     assert "nothing to run" in capsys.readouterr().out
 
 
+PASSAGES = [cell(f"paper-passages-{name}-10k", "bm25", hits(0.5, 0.5, 0.5), dataset=name) for name in ("nq", "trivia")]
+
+
+def test_what_was_measured_at_the_papers_scale_is_redrawn_once_it_is_there(
+    results: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[str] = []
+
+    def start(plans: list[Plan], out: Path) -> None:
+        started.extend(name for plan in plans for name in plan.names)
+        write(tmp_path / "full.json", PASSAGES)
+
+    monkeypatch.setattr(starting, "check", lambda plans: None)
+    monkeypatch.setattr(starting, "start", start)
+    # Results at a laptop's scale fill nothing here.
+    assert harness("table", "1", "--scale", "paper", "--results", results, "--out", "full") == 0
+    assert not (tmp_path / "full" / "table-1.md").exists()
+    (tmp_path / "full.json").write_text(Path(results).read_text())
+    given = ("--results", results, "--results", "full.json", "--out", "full")
+    assert harness("table", "1", "--scale", "paper", "--yes", *given) == 0
+    assert started == ["paper-passages-nq-10k", "paper-passages-triviaqa-10k"]
+    assert "experiment paper-passages-nq-10k on nq" in (tmp_path / "full" / "table-1.md").read_text()
+    assert "standard" not in (tmp_path / "full" / "table-1.md").read_text().splitlines()[0]
+
+
+def test_several_experiments_may_be_named(results: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("full.json"), PASSAGES)
+    names = [part for c in PASSAGES for part in ("--experiment", c["experiment"])]
+    given = ("--results", results, "--results", "full.json")
+    assert harness("table", "1", *given, *names) == 0
+    out = capsys.readouterr().out
+    assert "nq Hits@1 (measured here)" in out and "trivia Hits@1 (measured here)" in out
+    assert "experiment standard" not in out
+
+
+def test_runs_at_the_papers_scale_and_those_that_are_named_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "standard", "paper-passages-nq-10k", "other"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "experiment.json").touch()
+    found = [folder.name for folder in commands._suitable([find("table", 1)], ["mine"])]
+    assert found == ["mine", "standard", "paper-passages-nq-10k"]
+
+
 def test_experiments_are_run_by_the_commands_that_are_listed(
     results: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,9 +163,11 @@ def test_experiments_are_run_by_the_commands_that_are_listed(
 
 def test_each_experiment_of_a_recipe_is_shipped() -> None:
     from harness import experiment
+    from reports.paper import published, scale
 
     shipped = {name for name, _ in experiment.shipped()}
     for recipe in RECIPES:
         assert set(recipe.experiments) <= shipped
-        for label in recipe.counterparts.values():
-            assert any(label in experiment.load(name).systems for name in recipe.experiments)
+        labels = {label for name in recipe.experiments for label in experiment.load(name).systems}
+        labels |= {label for one in scale.plan(recipe, published.load()).experiments for label in one.table["systems"]}
+        assert set(recipe.counterparts.values()) <= labels

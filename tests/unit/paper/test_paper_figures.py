@@ -90,6 +90,23 @@ def test_corpora_stand_at_their_number_of_documents(tmp_path: Path) -> None:
     assert found.published == ()
 
 
+def test_each_set_has_a_line_of_its_own_through_its_sizes(tmp_path: Path) -> None:
+    cells = [
+        cell(f"paper-corpus-{name}-{n}k", "self-retrieval", hits(0.5, 0.6, 0.7), dataset=f"kilt:{name}", documents=n)
+        for name in ("nq", "triviaqa")
+        for n in (10, 40)
+    ]
+    found = measured.gather([write(tmp_path / "kept.json", cells)], [])
+    made = redraw.redraw(find("figure", 4), PRINTED, found, tmp_path)
+    assert made.measured is not None
+    assert made.measured.brief == "4 experiments"
+    shown = points.points(made.recipe, PRINTED, made.measured)
+    assert [(p.series, p.x) for p in shown.here] == [
+        (f"self-retrieval, kilt:{name}", n) for name in ("nq", "triviaqa") for n in (10, 40)
+    ]
+    assert "here: 10 to 40 documents" in made.table.caption
+
+
 @pytest.mark.parametrize(("number", "cells"), [(2, CAPACITY), (3, RERANKING), (4, SIZES), (2, []), (3, []), (4, [])])
 def test_the_face_says_published_and_measured_here(
     number: int, cells: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -107,6 +107,35 @@ def test_costs_and_what_was_never_run_are_said() -> None:
     assert f"estimated in all: {whole.training_h + whole.search_h:,.0f} GPU hours" in text
 
 
+def test_what_follows_a_run_is_told_and_paid_for() -> None:
+    plan = scale.plan(find("table", 9), PRINTED)
+    (step,) = plan.steps
+    assert step.arguments == (
+        *("bench", "beams", "runs/paper-passages-nq-10k"),
+        *("--sizes", "10,100", "--systems", "dsi,self-retrieval"),
+    )
+    # Beams of 10 and 100 instead of the 5 titles of a search.
+    (search,) = [load for load in plan.experiments[0].loads if load.system == "self-retrieval"]
+    assert step.loads[1].search_h == pytest.approx(22 * search.search_h)
+    text = "\n".join(starting.told([plan]))
+    assert f"  then: harness {' '.join(step.arguments)}, {step.search_h:,.1f} GPU h" in text
+    alone = cost.total(plan.experiments[0].loads)
+    assert plan.total.search_h == pytest.approx(alone.search_h + step.search_h)
+    assert plan.total.disk_bytes == alone.disk_bytes
+    # The run that Table 1 needs too is made once.
+    plans = [scale.plan(find("table", 1), PRINTED), plan]
+    assert [one.name for one in starting.experiments(plans)] == list(plans[0].names)
+
+
+def test_a_command_that_fails_behind_a_run_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], env: dict[str, str], check: bool) -> Any:
+        return type("Done", (), {"returncode": 2 if "beams" in command else 0})
+
+    monkeypatch.setattr(starting.subprocess, "run", run)
+    with pytest.raises(CellError, match="harness bench beams runs/paper-passages-nq-10k"):
+        starting.start([scale.plan(find("table", 9), PRINTED)], tmp_path)
+
+
 def test_files_are_written_and_the_start_is_refused_without_gpus_and_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +162,11 @@ def test_a_start_launches_every_experiment_on_all_gpus(tmp_path: Path, monkeypat
     monkeypatch.setattr(starting.subprocess, "run", run)
     starting.start(plans, tmp_path)
     names = [f"paper-answers-{name}-{size}" for size in ("10k", "40k") for name in ("nq", "triviaqa")]
-    assert [Path(command[-1]).stem for command, _ in calls] == names
+    assert [command[3:4] for command, _ in calls] == 4 * [["run"]] + 4 * [["answers"]]
+    assert [Path(command[-1]).stem for command, _ in calls[:4]] == names
+    # Every test query, not the first 100 alone.
+    asked = [(f"runs/{name}", "--limit", str(n)) for name, n in zip(names, 2 * (2_837, 5_355), strict=True)]
+    assert [tuple(command[4:]) for command, _ in calls[4:]] == asked
     assert {variable for _, variable in calls} == {f"accelerate launch --config_file {tmp_path}/accelerate-zero2.yaml"}
     code = 1
     with pytest.raises(CellError, match="exit code 1"):

@@ -46,7 +46,6 @@ def test_published_stands_beside_measured_with_its_cell(tmp_path: Path) -> None:
     assert (dpr["toy Hits@1 (measured here)"], dpr["System (measured here)"]) == ("", "")
     assert len(by_name) == 19
     assert "toy (40 queries, data c0ffee00); other (40 queries, data c0ffee00)" in table.caption
-    assert "Settings differ: self-retrieval and dsi here: SmolLM2-135M" in table.caption
     notes = " ".join(table.notes)
     assert "kept.json" in notes
     assert "arXiv 2403.00801" in notes
@@ -134,11 +133,53 @@ def test_the_experiments_own_results_come_first_and_another_may_be_named(tmp_pat
     found = measured.gather([write(tmp_path / "kept.json", cells)], [])
     chosen = measured.choose(find("table", 1), found)
     assert chosen is not None and chosen.experiment == "standard"
-    other = measured.choose(find("table", 1), found, "mine")
+    other = measured.choose(find("table", 1), found, ["mine"])
     assert other is not None and other.data[0].groups["bm25"].percent("Success@1") == pytest.approx(90)
+    both = measured.choose(find("table", 1), found, ["mine", "quick"])
+    assert both is not None and [data.label for data in both.data] == ["toy of mine", "toy of quick"]
     assert measured.choose(find("table", 4), found) is None
     with pytest.raises(DataError, match="results of quick, standard, mine"):
-        measured.choose(find("table", 1), found, "yours")
+        measured.choose(find("table", 1), found, ["mine", "yours"])
+
+
+def test_of_the_experiments_that_are_there_the_first_that_fills_it_is_taken(tmp_path: Path) -> None:
+    cells = [cell("standard", "dsi", hits(0.1, 0.1, 0.1)), cell("quick", "dsi", hits(0.1, 0.1, 0.1), beams={10: 0.2})]
+    table, rows = rows_of(find("table", 9), cells, tmp_path)
+    assert "experiment quick on toy" in table.caption
+    assert [row["toy Hits@5 (measured here)"] for row in rows if row["toy cell"]] == ["20.0"]
+    plain, _ = rows_of(find("table", 1), cells, tmp_path)
+    assert "experiment standard on toy" in plain.caption
+
+
+def both_sets(name: str, size: str, **keywords: Any) -> list[dict[str, Any]]:
+    """One cell of each of the two sets at the paper's scale; Hits@1 10 and 20 percent."""
+    found = zip(("nq", "triviaqa"), (0.1, 0.2), strict=True)
+    return [
+        cell(f"{name}-{s}-{size}", "self-retrieval", hits(one, 0.5, 0.5), dataset=f"kilt:kilt/{s}", **keywords)
+        for s, one in found
+    ]
+
+
+def test_results_at_the_papers_scale_stand_beside_one_another(tmp_path: Path) -> None:
+    cells = both_sets("paper-passages", "10k")
+    table, rows = rows_of(find("table", 1), cells, tmp_path)
+    (ours,) = [row for row in rows if row["System"] == "Self-Retrieval (StableLM)"]
+    assert ours["kilt:kilt/nq Hits@1 (measured here)"] == "10.0"
+    assert ours["kilt:kilt/triviaqa Hits@1 (measured here)"] == "20.0"
+    assert "experiment paper-passages-nq-10k on kilt:kilt/nq (40 queries" in table.caption
+    assert "; experiment paper-passages-triviaqa-10k on kilt:kilt/triviaqa (40 queries" in table.caption
+    # Without being asked for by name they give way to what the shipped experiment gave.
+    mixed, _ = rows_of(find("table", 1), [*cells, *STANDARD], tmp_path)
+    assert "experiment standard on" in mixed.caption and "paper-passages" not in mixed.caption
+
+
+def test_experiments_on_data_of_one_name_keep_columns_of_their_own(tmp_path: Path) -> None:
+    cells = [c for size in ("10k", "40k") for c in both_sets("paper-answers", size, exact_match=int(size[0]) / 10)]
+    table, rows = rows_of(find("table", 5), cells, tmp_path)
+    assert len(set(table.heads)) == len(table.heads)
+    (ours,) = [row for row in rows if row["System"] == "Self-Retrieval 3B"]
+    assert ours["kilt:kilt/nq of paper-answers-nq-10k Exact Match (measured here)"] == "10.0"
+    assert ours["kilt:kilt/nq of paper-answers-nq-40k Exact Match (measured here)"] == "40.0"
 
 
 def test_run_folders_are_read_and_count_more_than_kept_results(tmp_path: Path) -> None:
