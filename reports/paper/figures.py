@@ -69,8 +69,9 @@ def _lines(axes: Axes, found: Sequence[Point], shown: Points) -> None:
     first, second = shown.measures
     named: list[tuple[plots.Point, str]] = []
     strokes: list[tuple[plots.Point, plots.Point]] = []
-    for name, own in _series(found).items():
-        look = plots.marker(own[0].family)
+    series = _series(found)
+    looks = plots.apart([own[0].family for own in series.values()])
+    for (name, own), look in zip(series.items(), looks, strict=True):
         for measure, stroke in zip(shown.measures, STROKES, strict=True):
             xy = [(point.x, point.values[measure]) for point in own if measure in point.values]
             axes.plot(*zip(*xy, strict=True), **look | {"linestyle": stroke, "linewidth": 1.3})
