@@ -198,7 +198,7 @@ def _commands(recipe: Recipe) -> list[tuple[str, ...]]:
     if recipe.experiment is None:
         return []
     folder = str(Path("runs") / recipe.experiment)
-    then = [tuple(part.format(run=folder) for part in recipe.afterwards)] if recipe.afterwards else []
+    then = [tuple(part.format(run=folder) for part in recipe.then)] if recipe.then else []
     return [("run", recipe.experiment), *then]
 
 

@@ -23,10 +23,10 @@ class Recipe:
 
     title: what it shows. setting: on what the published numbers were got. experiment: shipped one that fills it on a
     laptop; others: shipped ones whose results fill it too. afterwards: arguments of the command to give when the run
-    is done, "{run}" for its folder. measures: end of a published column -> measure here. counterparts: published row
-    -> label of the system here. differs: what sets the two apart whatever was measured; shipped: what does besides
-    where one of `experiments` was. What settings tell is in neither (reports.paper.departures). paper_scale: names of
-    the experiments that redo it at full size (reports.paper.scale).
+    is done, "{run}" for its folder; on_a_laptop: what is added to them there. measures: end of a published column ->
+    measure here. counterparts: published row -> label of the system here. differs: what sets the two apart whatever
+    was measured; shipped: what does besides where one of `experiments` was. What settings tell is in neither
+    (reports.paper.departures). paper_scale: names of the experiments that redo it at full size (reports.paper.scale).
     """
 
     kind: Literal["table", "figure"]
@@ -37,6 +37,7 @@ class Recipe:
     experiment: str | None = None
     others: tuple[str, ...] = ()
     afterwards: tuple[str, ...] = ()
+    on_a_laptop: tuple[str, ...] = ()
     measures: Mapping[str, str] = field(default_factory=lambda: HITS)
     counterparts: Mapping[str, str] = field(default_factory=dict)
     differs: tuple[str, ...] = ()
@@ -52,6 +53,11 @@ class Recipe:
     def slug(self) -> str:
         """Name of its files: "table-1"."""
         return f"{self.kind}-{self.number}"
+
+    @property
+    def then(self) -> tuple[str, ...]:
+        """Arguments of the command to give on a laptop when the run is done, "{run}" for its folder."""
+        return (*self.afterwards, *self.on_a_laptop)
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -184,9 +190,10 @@ RECIPES = (
         "Quality, latency and memory as the beam widens",
         "Natural Questions on one A100",
         shape="beams",
-        experiment="standard",
-        others=("full", "quick"),
+        experiment="quick",
+        others=("standard", "full"),
         afterwards=("bench", "beams", "{run}"),
+        on_a_laptop=("--systems", "self-retrieval,dsi", "--sizes", "1,5,10,20", "--limit", "20"),
         measures={"hits@5": "Success@5"},
         counterparts={"DSI-XL": "dsi", "Self-Retrieval": "self-retrieval"},
         differs=(

@@ -112,8 +112,8 @@ def how_to(recipe: Recipe) -> str:
     if recipe.experiment is None:
         return "no experiment fills it"
     commands = [f"harness run {recipe.experiment}"]
-    if recipe.afterwards:
-        commands.append(" ".join(("harness", *recipe.afterwards)).format(run=f"runs/{recipe.experiment}"))
+    if recipe.then:
+        commands.append(" ".join(("harness", *recipe.then)).format(run=f"runs/{recipe.experiment}"))
     return "run " + " and then ".join(commands)
 
 

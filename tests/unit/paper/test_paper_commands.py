@@ -158,7 +158,7 @@ def test_experiments_are_run_by_the_commands_that_are_listed(
     with pytest.raises(typer.Exit) as ended:
         commands._run_experiments([find("table", 9)])
     assert ended.value.exit_code == 130
-    assert given == [("run", "standard")]
+    assert given == [("run", "quick")]
 
 
 def test_each_experiment_of_a_recipe_is_shipped() -> None:
