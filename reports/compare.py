@@ -179,7 +179,9 @@ def _machine(report: Report) -> str:
     environment: Mapping[str, Any] = report.experiment.get("environment") or {}
     cpu = environment.get("cpu") or {}
     model, cores = cpu.get("model") or "unknown processor", cpu.get("cores_usable") or "unknown number of"
-    return f"{model}, {cores} cores, {size(environment.get('memory_bytes'))}"
+    # Name, memory and driver of each card; another driver is no other machine.
+    gpus = [str(gpu).partition(",")[0] for gpu in environment.get("gpus") or ()]
+    return ", ".join((str(model), f"{cores} cores", size(environment.get("memory_bytes")), *gpus))
 
 
 def sentences(report: Report) -> dict[str, tuple[str, ...]]:

@@ -173,6 +173,11 @@ def test_other_machines_and_measures_are_said(tmp_path):
     one, other = two(tmp_path)
     plain = merged(tmp_path, one, other)
     assert (plain.warnings, plain.sections[0].machines_differ) == ((), False)
+    for folder, driver in ((one, "550.54"), (other, "535.104")):
+        change(folder, lambda record, d=driver: record["environment"].update(gpus=[f"NVIDIA A100, 81559 MiB, {d}"]))
+    assert not merged(tmp_path, one, other).sections[0].machines_differ
+    change(other, lambda record: record["environment"].update(gpus=["NVIDIA H100, 81559 MiB, 550.54"]))
+    assert "NVIDIA H100" in merged(tmp_path, one, other).warnings[0]
     change(other, lambda record: record.update(primary="R@10"))
     change(other, lambda record: record["environment"]["cpu"].update(model="Another CPU"))
     report = merged(tmp_path, one, other)
