@@ -128,7 +128,8 @@ class TestJoined:
 
     def test_the_report_shows_it_and_says_what_is_not_known(self) -> None:
         text = (Path("runs/joined/report/report.md")).read_text()
-        assert "| outside | other |" in text
+        assert "| outside | [other](../animals/other/0/) |" in text
+        assert Path("runs/joined/animals/other/0").is_dir()
         assert "Outside runs, of which nothing but the hits is known: other." in text
         assert "its hits were read from other.gz (SHA-256 " in text
         assert "1 of 10 queries have no hit in the file and count as 0" in text

@@ -238,7 +238,7 @@ def test_a_dataset_without_answers_is_left_out_where_another_has_them(
 ) -> None:
     monkeypatch.setattr(plan, "resolve", SYSTEMS.__getitem__)
     load = {"tiny": datasets.load, "silent": trial.load}
-    monkeypatch.setattr(datasets, "load", lambda name, settings, progress: load[name](name, settings))
+    monkeypatch.setattr(datasets, "load", lambda name, settings, progress: load[name](name, settings, progress))
     done(planned(tmp_path / "run", {"good": {}}, datasets={"silent": {}, "tiny": {}}))
     assert [one.cell.dataset for one in answers.measure(tmp_path / "run", limit=2)] == ["tiny"]
     with pytest.raises(DataError, match="evaluated queries of silent"):
