@@ -192,10 +192,9 @@ class _Check:
         rows = self._run.significance()
         stored, again = _by_pair(rows), _by_pair(found)
         for key, n in _repeated(map(_pair_key, rows)):
-            cell = f"{key[0]} {key[2]} against {key[3]} seed {key[1]}"
-            self._verdict.compare(cell, f"{key[4]}, rows in significance.json", n, 1)
+            self._verdict.compare(_pair_name(key), f"{key[4]}, rows in significance.json", n, 1)
         for key in {**again, **stored}:
-            cell = f"{key[0]} {key[2]} against {key[3]} seed {key[1]}"
+            cell = _pair_name(key)
             if (key[0], key[2], key[1]) in names or key in again:
                 for figure in ("difference", "p", "p_holm", "n"):
                     pair = stored.get(key, {}).get(figure), again.get(key, {}).get(figure)
@@ -269,6 +268,10 @@ def _result_key(row: Any) -> _ResultKey:
 
 def _pair_key(row: Any) -> _PairKey:
     return row["dataset"], row["seed"], row["system"], row["baseline"], row["measure"]
+
+
+def _pair_name(key: _PairKey) -> str:
+    return f"{key[0]} {key[2]} against {key[3]} seed {key[1]}"
 
 
 def _by_key(rows: Sequence[Any]) -> dict[_ResultKey, Mapping[str, Any]]:

@@ -78,19 +78,22 @@ def test_a_setting_that_hardly_matters_passes(baseline: Path, tmp_path: Path) ->
 
 
 def test_20_reruns_of_two_systems_on_machines_of_any_speed_pass_20_of_20(tmp_path: Path) -> None:
-    """Each time the articles are indexed and searched anew, on a machine up to three times as slow, and noisy."""
+    """Each time the articles are indexed and searched anew, on a machine up to three times as slow and wasteful.
+
+    Were seconds or bytes compared across machines, some would fail; noise alone takes no ratio past its limit.
+    """
     rng = np.random.default_rng(7)
 
-    def rerun(name: str) -> Path:
-        speed, found, meters = rng.uniform(1, 3), {}, {}
+    def rerun(name: str, machine: float) -> Path:
+        found, meters = {}, {}
         for system in ("bm25", "bm25-rank"):
             found[system], index = searched(system_name=system, name="vital-articles/500")
-            noise = rng.uniform(0.85, 1.15, 2)
-            meters[system] = meter(p50=speed * noise[0], memory=round(1e8 * noise[1]), index=index)
+            noise = rng.uniform(0.85, 1.15), rng.uniform(0.95, 1.05)
+            meters[system] = meter(p50=machine * noise[0], memory=round(1e8 * machine * noise[1]), index=index)
         return write_run(tmp_path / name, found, meters=meters)
 
     file = tmp_path / "gate.json"
-    updating.update(rerun("first"), file)
-    outcomes = [judge.gate(rerun(f"run{i}"), file) for i in range(20)]
+    updating.update(rerun("first", 1), file, {"latency": "fail"})
+    outcomes = [judge.gate(rerun(f"run{i}", rng.uniform(1, 3)), file) for i in range(20)]
     assert [outcome.passed for outcome in outcomes] == [True] * 20
     assert {row.reason for row in outcomes[0].rows if row.unit == "score"} == {"the same"}
