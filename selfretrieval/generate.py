@@ -41,8 +41,8 @@ class Candidate:
     """A passage written for the question in `row` under its title number `title`.
 
     items: corpus rows of all identical passages. slot: of its last token in the cache. read: its tokens up to there,
-    title included; of a passage written from inside, those of the title alone. score: length-normalised
-    log-probability of the tokens that were written of it (0 if the title alone settles it). logprob: their sum.
+    title included; of a passage written from inside or not at all, those of the title alone. score: length-normalised
+    log-probability of the tokens that were written of it (0 if there are none). logprob: their sum.
     entry: of the memory, the one that was written.
     """
 
@@ -100,6 +100,24 @@ def write_passages(lattice: Lattice, titles: Sequence[Title], memory: Memory, be
         for title, number, hypotheses in zip(titles, numbers, found, strict=True)
         for candidate in _candidates(title, number, hypotheses, memory)
     ]
+
+
+def list_passages(titles: Sequence[Title], memory: Memory, enough: int | None) -> list[Candidate]:
+    """Return all passages of the best titles of each question, none of them written, grouped by title.
+
+    Args:
+        titles: best first within a question.
+        memory: their passages.
+        enough: no further title is taken where a question has so many passages; None: all titles are.
+    """
+    found: list[Candidate] = []
+    have: dict[int, int] = {}
+    for title, number in zip(titles, _number_in_row([t.row for t in titles]), strict=True):
+        if enough is None or have.get(title.row, 0) < enough:
+            under = memory.under_title[title.node]
+            have[title.row] = have.get(title.row, 0) + len(under)
+            found += [Candidate(title.row, number, w.rows, title.slot, title.length, 0.0, 0.0, w.entry) for w in under]
+    return found
 
 
 def _candidates(title: Title, number: int, hypotheses: Sequence[Hypothesis], memory: Memory) -> list[Candidate]:

@@ -136,6 +136,19 @@ class Memory:
                 found.append(Written(tuple(twins.tolist()), entry))
         return found
 
+    @cached_property
+    def under_title(self) -> Mapping[int, Sequence[Written]]:
+        """The passages of each title, in the order of the corpus, by the node behind the title and its boundary."""
+        _, place, bounds = spread(self.sequences.offsets[: self.passages], self.heads[: self.passages])
+        behind = walk_all(self.trie, Ragged(self.sequences.values[place], bounds))
+        copies: dict[int, list[int]] = {}
+        for entry, node in enumerate(self.nodes[: self.passages].tolist()):
+            copies.setdefault(node, []).append(entry)
+        found: dict[int, list[Written]] = {}
+        for same in copies.values():
+            found.setdefault(int(behind[same[0]]), []).append(Written(tuple(same), same[0]))
+        return found
+
     def cuts(self) -> Int64:
         """(entries,) tokens of each entry that must be written, behind its head, until it is unique."""
         depth: Int64 = self.trie.depth_of(self.nodes) - self.heads

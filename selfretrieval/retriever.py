@@ -27,7 +27,7 @@ from selfretrieval.answer import sources, write_answers
 from selfretrieval.assess import Assessment, assess
 from selfretrieval.evidence import Question, fit, telling
 from selfretrieval.examples import Views, draw_negatives
-from selfretrieval.generate import untitled, write_passages, write_titles
+from selfretrieval.generate import list_passages, untitled, write_passages, write_titles
 from selfretrieval.judge import Judged, Verdict, combine, likeliest
 from selfretrieval.likelihood import Reader
 from selfretrieval.memory import Memory, later_sentences
@@ -36,6 +36,8 @@ from selfretrieval.settings import SelfRetrievalSettings
 
 _VERSION = 3
 _STATE = "self_retrieval.json"
+_UNJUDGED = {"candidates": "written", "assessment": False, "likelihood": False, "ranking": "paper"}
+"""Settings that rank by titles and passages alone."""
 
 
 class _Parts(NamedTuple):
@@ -113,7 +115,7 @@ class SelfRetriever:
 
     def _in_training(self, parts: _Parts) -> SelfRetriever:
         """Return a system that searches with the weights as they are in the middle of the training."""
-        judge = {} if self.settings.dev_assessment else {"assessment": False, "likelihood": False, "ranking": "paper"}
+        judge = {} if self.settings.dev_assessment else _UNJUDGED
         other = SelfRetriever(self.settings.model_copy(update={"title_prior": 0.0, **judge}), self.seed)
         other._parts = parts._replace(backbone=parts.backbone.restricted(parts.backbone.vocabulary))
         return other
@@ -209,7 +211,11 @@ class SelfRetriever:
             if settings.titles
             else untitled(states, slots)
         )
-        candidates = write_passages(lattice, titles, memory, settings.passage_beams)
+        candidates = (
+            list_passages(titles, memory, settings.judged)
+            if settings.candidates == "all"
+            else write_passages(lattice, titles, memory, settings.passage_beams)
+        )
         chosen = likeliest(titles, candidates, settings.judged)
         judged = set(chosen)
         verdicts: dict[int, Assessment] = {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.lm.backbone import EMBEDDED
 from harness.lm.training import TrainingSettings
@@ -59,6 +59,10 @@ class SelfRetrievalSettings(BaseModel):
     reach: Literal["beginning", "any sentence"] = "beginning"
     """How a passage may be written: from its beginning (the paper), or from any sentence of it that is memorised (an
     addition: the question may call up the sentence that answers it)."""
+    candidates: Literal["written", "all"] = "written"
+    """written: of each title the `passage_beams` passages most probably written (the paper). all: every passage of the
+    best titles, as many titles as it takes to have `judged` passages (an addition: the title is written, the passage
+    is found by judging alone)."""
     title_prior: float = Field(0.0, ge=0)
     """Rank titles by log P(title | question) less so many times log P(title | empty question): titles that training
     questions ask for are likely whatever is asked (an addition)."""
@@ -103,3 +107,9 @@ class SelfRetrievalSettings(BaseModel):
     """Longest answer in words (Table 5)."""
     answer_candidates: int = Field(1, ge=1)
     """Passages tried for an answer that is not the refusal; the paper takes the best alone."""
+
+    @model_validator(mode="after")
+    def _judges_what_is_not_written(self) -> Self:
+        if self.candidates == "all" and not (self.titles and (self.assessment or self.likelihood)):
+            raise ValueError('candidates = "all" needs titles, and assessment or likelihood to tell passages apart')
+        return self

@@ -267,3 +267,39 @@ def test_an_unread_passage_of_the_best_title_ranks_below_a_read_one_of_a_poor_ti
     settings = SelfRetrievalSettings.model_validate({"ranking": ranking})
     first, second, last = combine(settings, titles, verdicts, np.zeros(0))
     assert last.score > first.score >= second.score
+
+
+def test_all_passages_of_a_title_are_judged_as_if_they_were_written(retriever: SelfRetriever, tmp_path: Path) -> None:
+    written = {j.candidate.items: j for j in retriever.explain(["which river"])[0]}
+    listed = retriever.with_settings(candidates="all")
+    listed.save(tmp_path / "model")
+    for one in (listed, SelfRetriever.load(tmp_path / "model")):
+        found = one.explain(["which river"])[0]
+        assert sorted(j.candidate.items for j in found) == [(0,), (1,), (2,), (3, 4)]
+        for j in found:
+            other = written[j.candidate.items]
+            assert j.evidence.passage == 0
+            assert j.evidence.title == pytest.approx(other.evidence.title, abs=1e-4)
+            assert j.evidence.likelihood == pytest.approx(other.evidence.likelihood, abs=1e-4)
+            assert j.assessment is not None
+            assert other.assessment is not None
+            assert j.assessment.p_reject == pytest.approx(other.assessment.p_reject, rel=1e-3)
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3])
+def test_so_many_titles_are_taken_as_give_enough_passages(retriever: SelfRetriever, enough: int) -> None:
+    queries = ["which river", "capital of Italy"]
+    every = retriever.with_settings(candidates="all").explain(queries)
+    some = retriever.with_settings(candidates="all", judged=enough).explain(queries)
+    for all_found, found in zip(every, some, strict=True):
+        order = sorted(all_found, key=lambda j: -j.evidence.title_mean)
+        passages = [j.candidate.title for j in order]
+        wanted = {t for i, t in enumerate(passages) if i < enough}
+        assert {j.candidate.items for j in found} == {j.candidate.items for j in order if j.candidate.title in wanted}
+        assert sum(j.judged for j in found) == enough
+
+
+@pytest.mark.parametrize("changes", [{"titles": False}, {"assessment": False, "likelihood": False}])
+def test_all_passages_need_titles_and_a_judge(retriever: SelfRetriever, changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="titles, and assessment or likelihood"):
+        retriever.with_settings(candidates="all", **changes)
