@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Title:
-    """A title written for the question in `row`; `slot` and `state` are where its passages start.
+    """A title written for the question in `row`; its passages start at `node`.
 
     score: length-normalised log-probability of its tokens and its end, less the share of their prior that the settings
-    ask for. logprob: their sum. length: its tokens, boundary included.
+    ask for. logprob: their sum. slot: in the cache, of its last token that was fed. read: its tokens up to there.
+    unfed: those behind it, boundary included.
     """
 
     row: int
     node: int
     score: float
     logprob: float
-    length: int
     slot: int
-    state: torch.Tensor
+    read: int
+    unfed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Candidate:
     """A passage written for the question in `row` under its title number `title`.
 
     items: corpus rows of all identical passages. slot: of its last token in the cache. read: its tokens up to there,
-    title included; of a passage written from inside or not at all, those of the title alone. score: length-normalised
+    title included; of a passage written from inside or not at all, at most those of the title. score: length-normalised
     log-probability of the tokens that were written of it (0 if there are none). logprob: their sum.
     entry: of the memory, the one that was written.
     """
@@ -66,40 +67,52 @@ def write_titles(
     offsets = memory.unasked.times(prior) if prior else None
     starts = [Start(int(slot), state) for slot, state in zip(slots, states, strict=True)]
     found = search(lattice, starts, memory.titles, Rules(beam_size, offsets=offsets))
-    chosen = [(row, h) for row, hypotheses in enumerate(found) for h in hypotheses]
-    if not chosen:
-        return []
-    hidden, ends = lattice.feed_chains([h.slot for _, h in chosen], [(*h.unfed, *memory.boundary) for _, h in chosen])
-    length = len(memory.boundary)
     return [
         Title(
             row,
             memory.trie.walk(memory.boundary, h.node),
             h.score,
             h.logprob,
-            len(h.tokens) + length,
-            int(ends[i]),
-            hidden[i],
+            h.slot,
+            len(h.tokens) - len(h.unfed),
+            (*h.unfed, *memory.boundary),
         )
-        for i, (row, h) in enumerate(chosen)
+        for row, hypotheses in enumerate(found)
+        for h in hypotheses
     ]
 
 
-def untitled(states: torch.Tensor, slots: Int64) -> list[Title]:
+def untitled(slots: Int64) -> list[Title]:
     """Return one empty title a question, for retrieval without titles (Table 4)."""
-    return [Title(row, 0, 0.0, 0.0, 0, int(slot), states[row]) for row, slot in enumerate(slots)]
+    return [Title(row, 0, 0.0, 0.0, int(slot), 0, ()) for row, slot in enumerate(slots)]
 
 
-def write_passages(lattice: Lattice, titles: Sequence[Title], memory: Memory, beam_size: int) -> list[Candidate]:
-    """Return at most `beam_size` ways to write passages under each title, grouped by title, one a passage."""
-    starts = [Start(t.slot, t.state, t.node) for t in titles]
+def write_passages(
+    lattice: Lattice, states: torch.Tensor, titles: Sequence[Title], memory: Memory, beam_size: int
+) -> list[Candidate]:
+    """Return at most `beam_size` ways to write passages under each title, grouped by title, one a passage.
+
+    states: (questions, hidden) behind the questions, where a title without tokens starts.
+    """
+    starts = _starts(lattice, states, titles)
     found = search(lattice, starts, memory.trie, Rules(beam_size))
     numbers = _number_in_row([t.row for t in titles])
     return [
         candidate
-        for title, number, hypotheses in zip(titles, numbers, found, strict=True)
-        for candidate in _candidates(title, number, hypotheses, memory)
+        for title, start, number, hypotheses in zip(titles, starts, numbers, found, strict=True)
+        for candidate in _candidates(title, start.slot, number, hypotheses, memory)
     ]
+
+
+def _starts(lattice: Lattice, states: torch.Tensor, titles: Sequence[Title]) -> list[Start]:
+    """Feed what the cache lacks of each title; its passages start behind it."""
+    starts = [Start(t.slot, states[t.row], t.node) for t in titles]
+    waiting = [i for i, t in enumerate(titles) if t.unfed]
+    if waiting:
+        hidden, ends = lattice.feed_chains([titles[i].slot for i in waiting], [titles[i].unfed for i in waiting])
+        for i, state, end in zip(waiting, hidden, ends, strict=True):
+            starts[i] = Start(int(end), state, titles[i].node)
+    return starts
 
 
 def list_passages(titles: Sequence[Title], memory: Memory, enough: int | None) -> list[Candidate]:
@@ -116,18 +129,21 @@ def list_passages(titles: Sequence[Title], memory: Memory, enough: int | None) -
         if enough is None or have.get(title.row, 0) < enough:
             under = memory.under_title[title.node]
             have[title.row] = have.get(title.row, 0) + len(under)
-            found += [Candidate(title.row, number, w.rows, title.slot, title.length, 0.0, 0.0, w.entry) for w in under]
+            found += [Candidate(title.row, number, w.rows, title.slot, title.read, 0.0, 0.0, w.entry) for w in under]
     return found
 
 
-def _candidates(title: Title, number: int, hypotheses: Sequence[Hypothesis], memory: Memory) -> list[Candidate]:
-    """Turn what was written under a title into passages; of several ways to one passage the best counts."""
+def _candidates(
+    title: Title, start: int, number: int, hypotheses: Sequence[Hypothesis], memory: Memory
+) -> list[Candidate]:
+    """Turn what was written under a title, from the slot `start`, into passages; the best way to one counts."""
     found: dict[tuple[int, ...], Candidate] = {}
+    head = title.read + len(title.unfed)
     for h in hypotheses:
         for rows, entry in memory.written_at(h.node):
-            slot, read = h.slot, title.length + len(h.tokens) - len(h.unfed)
+            slot, read = h.slot, head + len(h.tokens) - len(h.unfed)
             if entry >= memory.passages:  # what was written is not how the passage begins
-                slot, read = title.slot, title.length
+                slot, read = start, head
             if rows not in found or h.logprob > found[rows].logprob:
                 found[rows] = Candidate(title.row, number, rows, slot, read, h.score, h.logprob, entry)
     return list(found.values())

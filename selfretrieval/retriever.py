@@ -209,12 +209,12 @@ class SelfRetriever:
         titles = (
             write_titles(lattice, states, slots, memory, settings.title_beams, prior=settings.title_prior)
             if settings.titles
-            else untitled(states, slots)
+            else untitled(slots)
         )
         candidates = (
             list_passages(titles, memory, settings.judged)
             if settings.candidates == "all"
-            else write_passages(lattice, titles, memory, settings.passage_beams)
+            else write_passages(lattice, states, titles, memory, settings.passage_beams)
         )
         chosen = likeliest(titles, candidates, settings.judged)
         judged = set(chosen)

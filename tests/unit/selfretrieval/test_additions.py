@@ -254,8 +254,7 @@ def test_what_is_not_judged_ranks_below_in_the_order_of_its_scores(retriever: Se
 
 @pytest.mark.parametrize("ranking", ["paper", "log-linear"])
 def test_an_unread_passage_of_the_best_title_ranks_below_a_read_one_of_a_poor_title(ranking: str) -> None:
-    state = torch.zeros(1)
-    titles = [Title(0, 1, -0.1, -0.1, 1, 0, state), Title(0, 2, -2.0, -2.0, 1, 0, state)]
+    titles = [Title(0, 1, -0.1, -0.1, 0, 1, ()), Title(0, 2, -2.0, -2.0, 0, 1, ())]
     unread, other, read = (
         Candidate(0, t, (i,), 0, 0, -1.0, lp, i) for i, (t, lp) in enumerate([(0, -1), (0, -2), (1, -1)])
     )

@@ -148,8 +148,11 @@ def test_dsi_finds_candidates_for_both_kinds_of_reranking(folder: str, tmp_path:
     cross.index(CORPUS, TRAIN, NOBODY)
     (tmp_path / "cross").mkdir()
     cross.save(tmp_path / "cross")
-    assert RERANK.load(tmp_path / "cross").search([QUERY], 6) == cross.search([QUERY], 6)
-    assert len(cross.search([QUERY], 6)[0]) == len(CORPUS)
+    before, after = cross.search([QUERY], 6)[0], RERANK.load(tmp_path / "cross").search([QUERY], 6)[0]
+    assert [hit.docid for hit in after] == [hit.docid for hit in before]
+    # Weights read from a file lie elsewhere in memory, and some processors then add in another order.
+    assert [hit.score for hit in after] == pytest.approx([hit.score for hit in before], abs=1e-5)
+    assert len(before) == len(CORPUS)
 
 
 def test_settings_of_dsi_stand_where_dsi_is_used_alone() -> None:
