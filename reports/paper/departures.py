@@ -25,6 +25,7 @@ PAPER: Mapping[str, Any] = {
     "negatives": 5,
     "prefix": "ten words",
     "reach": "beginning",
+    "candidates": "written",
     "title_prior": 0.0,
     "prior": False,
     "likelihood": False,
