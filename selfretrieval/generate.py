@@ -1,7 +1,7 @@
 """Write titles, then passages (section 3.2, Tang et al. 2024), both by beam search in one trie and one cache.
 
 The released scripts search only the first token of a passage by beam and finish greedily; here the beam goes on
-until the passage is unique.
+until the passage is unique. Where all passages of a title are to be judged, none is written.
 """
 
 from __future__ import annotations

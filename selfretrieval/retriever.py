@@ -163,7 +163,7 @@ class SelfRetriever:
         return [*first, *second]
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """Answer each query with at most `k` hits: title_beams x passage_beams passages and all their copies."""
+        """Answer each query with at most `k` hits: the candidates of its titles and all their copies."""
         corpus = self._ready().corpus
         found = self.explain(queries)
         return [ranked(self._hits(judged, corpus), k) for judged in found]
