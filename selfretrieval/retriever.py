@@ -38,6 +38,8 @@ _VERSION = 3
 _STATE = "self_retrieval.json"
 _UNJUDGED = {"candidates": "written", "assessment": False, "likelihood": False, "ranking": "paper"}
 """Settings that rank by titles and passages alone."""
+_TITLES_IN_TRAINING = 10
+"""More titles than this, which only a judge can tell apart, cost minutes and hardly change a ranking without one."""
 
 
 class _Parts(NamedTuple):
@@ -115,7 +117,8 @@ class SelfRetriever:
 
     def _in_training(self, parts: _Parts) -> SelfRetriever:
         """Return a system that searches with the weights as they are in the middle of the training."""
-        judge = {} if self.settings.dev_assessment else _UNJUDGED
+        fewer = {"title_beams": min(self.settings.title_beams, _TITLES_IN_TRAINING)}
+        judge = {} if self.settings.dev_assessment else _UNJUDGED | fewer
         other = SelfRetriever(self.settings.model_copy(update={"title_prior": 0.0, **judge}), self.seed)
         other._parts = parts._replace(backbone=parts.backbone.restricted(parts.backbone.vocabulary))
         return other

@@ -92,7 +92,7 @@ class SelfRetrievalSettings(BaseModel):
     training: TrainingSettings = TrainingSettings()
     dev_assessment: bool = False
     """Where dev queries are searched while training: with all that ranks in the end, `weights` as given; False ranks
-    titles and passages alone, which is several times as fast."""
+    written titles (ten at most) and passages alone, which is several times as fast."""
     trim_vocabulary: bool = True
     """Restrict the head to the tokens of the corpus and the prompts; probabilities are renormalised over these."""
     dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
