@@ -16,7 +16,7 @@ from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts
 from selfretrieval.assess import Assessment
 from selfretrieval.evidence import Evidence, Question, Weights, fit, log_odds
-from selfretrieval.generate import Candidate, Title
+from selfretrieval.generate import Candidate, Title, write_titles
 from selfretrieval.judge import Verdict, combine
 from selfretrieval.memory import Memory, later_sentences
 from selfretrieval.prior import title_priors
@@ -302,3 +302,21 @@ def test_so_many_titles_are_taken_as_give_enough_passages(retriever: SelfRetriev
 def test_all_passages_need_titles_and_a_judge(retriever: SelfRetriever, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="titles, and assessment or likelihood"):
         retriever.with_settings(candidates="all", **changes)
+
+
+@pytest.mark.parametrize(("asked", "written"), [(64, 10), (3, 3)])
+def test_while_training_at_most_ten_titles_are_written_and_passages_too(
+    folder: str, monkeypatch: pytest.MonkeyPatch, asked: int, written: int
+) -> None:
+    beams: list[int] = []
+
+    def watched(*given: Any, **more: Any) -> Any:
+        beams.append(given[4])
+        return write_titles(*given, **more)
+
+    monkeypatch.setattr("selfretrieval.retriever.write_titles", watched)
+    training = {"tokens": 1500, "frozen_layers": 0, "dtype": "float32", "dev_evaluations": 1}
+    one = built(folder, training=training, candidates="all", likelihood=True, ranking="log-linear", title_beams=asked)
+    assert set(beams) == {written}
+    one.search(["which river"], 3)
+    assert beams[-1] == asked
