@@ -83,6 +83,14 @@ class Kind(StrEnum):
     measures = "measures"
 
 
+class Unit(StrEnum):
+    """What `harness export` counts as found."""
+
+    PASSAGE = "passage"
+    DOCUMENT = "document"
+    TITLE = "title"
+
+
 @app.command()
 def run(
     context: typer.Context,
@@ -149,11 +157,14 @@ def report(folder: RunFolderArgument) -> None:
 def export(
     folder: RunFolderArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
+    by: Annotated[
+        Unit, typer.Option(help="What is judged and found: passages, or their documents or titles.")
+    ] = Unit.PASSAGE,
 ) -> None:
     """Write the judgements and the hits of a run as plain TREC files, which trec_eval and its like read."""
     from harness.export import export as written
 
-    done = written(folder, out)
+    done = written(folder, out, by)
     for name in done.files:
         say(str(out / name))
     if done.left_out:

@@ -7,12 +7,15 @@ These tools order hits by their scores, each with a tie rule of its own, some in
 order that was measured here, scores are rounded to 32 bits, and one that would not be below the score before it is
 lowered to the next number that is. The measures then come out the same wherever they are computed, if queries without
 hits count as 0 (trec_eval: -c).
+
+By documents or titles, what stands in both files is a document (a title) in place of its passages: judged by the best
+grade of one of them, found where the first of them is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -22,7 +25,7 @@ from harness.atomic import new_folder, write_text
 from harness.errors import RunFolderError
 from harness.records import Cell
 from harness.store import RunFolder, slug
-from harness.types import Qrels, Run
+from harness.types import Corpus, Hit, Qrels, Run
 
 
 class Exported(NamedTuple):
@@ -32,8 +35,10 @@ class Exported(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def export(folder: Path, out: Path) -> Exported:
+def export(folder: Path, out: Path, by: str = "passage") -> Exported:
     """Write the judgements and the hits of every finished cell of a run into a new folder `out`, all or nothing.
+
+    by: what is judged and found, "passage", "document" or "title". A passage without a title stays what it is.
 
     White space and "%" in an id that holds white space are percent-encoded; other ids stand as they are.
 
@@ -50,7 +55,7 @@ def export(folder: Path, out: Path) -> Exported:
     with new_folder(out, "the TREC files") as part:
         for name in names:
             cells = [cell for cell, is_done in done.items() if is_done and cell.dataset == name]
-            _write(run, name, cells, part / slug(name))
+            _write(run, name, cells, part / slug(name), by)
         files = tuple(sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file()))
     left_out = (f"{c.system} on {c.dataset} (seed {c.seed})" for c, is_done in done.items() if not is_done)
     return Exported(files, tuple(left_out))
@@ -61,17 +66,58 @@ def _done(run: RunFolder, cell: Cell) -> bool:
     return status is not None and status["state"] == "done" and status["fingerprint"] == cell.fingerprint
 
 
-def _write(run: RunFolder, dataset: str, cells: Sequence[Cell], folder: Path) -> None:
+def _write(run: RunFolder, dataset: str, cells: Sequence[Cell], folder: Path, by: str) -> None:
     from harness.datasets import stored
     from harness.plan import evaluated
 
     record = run.experiment()
-    split = evaluated(stored.open_folder(run.data_folder(dataset)), record["split"], record["config"].get("limit"))
+    data = stored.open_folder(run.data_folder(dataset))
+    split = evaluated(data, record["split"], record["config"].get("limit"))
+    names = _names(data.corpus, by)
     what = f"the judgements of {dataset}"
-    write_text(folder / f"qrels.{split.name}.trec", "".join(qrels_lines(split.qrels)), what)
+    write_text(folder / f"qrels.{split.name}.trec", "".join(qrels_lines(judged_by(split.qrels, names))), what)
     for cell in cells:
-        text = "".join(run_lines(run.run(cell), cell.system))
+        text = "".join(run_lines(found_by(run.run(cell), names), cell.system))
         write_text(folder / "runs" / f"{cell.system}.{cell.seed}.trec", text, f"the run of {cell.system}")
+
+
+def _names(corpus: Corpus, by: str) -> Mapping[str, str]:
+    """Return what stands for each docid; nothing for passages, which stand for themselves."""
+    if by == "passage":
+        return {}
+    found = corpus.table.column(by).to_pylist()
+    return {docid: name or docid for docid, name in zip(corpus.docids, found, strict=True)}
+
+
+def judged_by(qrels: Qrels, names: Mapping[str, str]) -> Qrels:
+    """Judge what stands for the passages; the best grade counts.
+
+    >>> judged_by({"q1": {"d.0": 0, "d.1": 2}}, {"d.0": "d", "d.1": "d"})
+    {'q1': {'d': 2}}
+    """
+    judged: dict[str, dict[str, int]] = {}
+    for qid, grades in qrels.items():
+        mine = judged.setdefault(qid, {})
+        for docid, grade in grades.items():
+            name = names.get(docid, docid)
+            mine[name] = max(grade, mine.get(name, grade))
+    return judged
+
+
+def found_by(run: Run, names: Mapping[str, str]) -> Run:
+    """Put what stands for the passages in their place; of several of one name the first counts.
+
+    >>> found_by({"q1": [Hit("d.1", 3.0), Hit("e.0", 2.0), Hit("d.0", 1.0)]}, {"d.0": "d", "d.1": "d"})["q1"]
+    [Hit(docid='d', score=3.0, title='', text=''), Hit(docid='e.0', score=2.0, title='', text='')]
+    """
+    found: dict[str, list[Hit]] = {}
+    for qid, hits in run.items():
+        first: dict[str, Hit] = {}
+        for hit in hits:
+            name = names.get(hit.docid, hit.docid)
+            first.setdefault(name, Hit(name, hit.score))
+        found[qid] = list(first.values())
+    return found
 
 
 def qrels_lines(qrels: Qrels) -> Iterator[str]:

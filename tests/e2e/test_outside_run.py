@@ -87,6 +87,32 @@ def test_exported_files_give_the_measures_wherever_they_are_read(place: Path) ->
     assert 0 < means("runs/base", "bm25")["all", "nDCG@10"] < 1
 
 
+def test_by_title_the_first_passage_of_a_title_and_its_best_grade_count(place: Path) -> None:
+    rows = [("a.0", "Ant", "an ant in a hole"), ("a.1", "Ant", "an ant digs"), ("b.0", "Bee", "a bee in a hive digs")]
+    rows += [("c.0", "", "a hole in the hive, digs")]
+    (place / "titled" / "qrels").mkdir(parents=True)
+    corpus = [{"_id": i, "title": title, "text": text, "document": i[0]} for i, title, text in rows]
+    (place / "titled" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
+    (place / "titled" / "queries.jsonl").write_text('{"_id": "q", "text": "ant hole hive digs"}\n')
+    (place / "titled" / "qrels" / "test.qrels").write_text("q 0 a.1 2\nq 0 a.0 1\nq 0 b.0 0\n")
+    settings = EXPERIMENT.replace("animals", "titled").replace("queries = 2", "queries = 1")
+    (place / "titled.toml").write_text(settings)
+    assert cli.main(["run", "titled.toml", "--out", "runs/titled", "--no-report"]) == 0
+    for unit, names in (("title", ["Ant", "Bee", "c.0"]), ("document", ["a", "b", "c"])):
+        assert cli.main(["export", "runs/titled", f"by-{unit}", "--by", unit]) == 0
+        judged = Path(f"by-{unit}/titled/qrels.test.trec").read_text().splitlines()
+        assert judged == [f"q 0 {names[0]} 2", f"q 0 {names[1]} 0"]
+        hits = RunFolder(Path("runs/titled")).run(RunFolder(Path("runs/titled")).cells()[0])["q"]
+        order = list(dict.fromkeys(names["abc".index(hit.docid[0])] for hit in hits))
+        lines = [line.split() for line in Path(f"by-{unit}/titled/runs/bm25.0.trec").read_text().splitlines()]
+        assert [line[2] for line in lines] == order
+        assert sorted(order) == names
+        assert len(hits) == 4
+        first = {name: hit.score for hit in reversed(hits) for name in [names["abc".index(hit.docid[0])]]}
+        assert [float(line[4]) for line in lines] == pytest.approx([first[name] for name in order])
+    assert cli.main(["export", "runs/titled", "by-what", "--by", "chapter"]) == 2
+
+
 @pytest.fixture(scope="module")
 def joined(place: Path) -> Path:
     """A run that the exported hits of bm25 take part in, packed, and its report."""
