@@ -412,7 +412,7 @@ def bench_evidence(
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Rank what a trained Self-Retrieval wrote for dev queries by each kind of evidence, and by all of them."""
+    """Rank what a trained Self-Retrieval found for dev queries by each kind of evidence, and by all of them."""
     from harness.bench import output
     from harness.bench.lines import Lines
     from selfretrieval import evidence_bench

@@ -1,6 +1,6 @@
 """What each kind of evidence is worth: the candidates of dev queries, ranked by one and by several of them.
 
-Nothing is trained; one trained model writes candidates and judges them as its settings say. Weights are fitted on the
+Nothing is trained; one trained model finds candidates and judges them as its settings say. Weights are fitted on the
 other queries of five folds, so that no query is ranked by what was fitted on it.
 """
 
@@ -141,7 +141,7 @@ def _ask(retriever: SelfRetriever, dataset: Dataset, limit: int, progress: Progr
     """Let the model write and judge as its settings say, and compare with what it would write unasked."""
     backbone, memory, corpus = retriever.parts
     wanted = retriever.settings.model_copy(update={"prior": True})
-    prepared = retriever.with_settings(ranking="paper").with_memory(with_priors(backbone, memory, wanted, progress))
+    prepared = retriever.with_memory(with_priors(backbone, memory, wanted, progress))
     dev = sample(dataset.dev, limit)
     progress.phase(f"{dataset.name}: judge", len(dev), "queries")
     asked = []

@@ -116,20 +116,20 @@ def _starts(lattice: Lattice, states: torch.Tensor, titles: Sequence[Title]) -> 
 
 
 def list_passages(titles: Sequence[Title], memory: Memory, enough: int | None) -> list[Candidate]:
-    """Return all passages of the best titles of each question, none of them written, grouped by title.
+    """Return the passages of the best titles of each question, none of them written, grouped by title.
 
     Args:
         titles: best first within a question.
         memory: their passages.
-        enough: no further title is taken where a question has so many passages; None: all titles are.
+        enough: a question gets so many at most, of the last title those that come first in the corpus; None: all.
     """
     found: list[Candidate] = []
     have: dict[int, int] = {}
     for title, number in zip(titles, _number_in_row([t.row for t in titles]), strict=True):
-        if enough is None or have.get(title.row, 0) < enough:
-            under = memory.under_title[title.node]
-            have[title.row] = have.get(title.row, 0) + len(under)
-            found += [Candidate(title.row, number, w.rows, title.slot, title.read, 0.0, 0.0, w.entry) for w in under]
+        mine = have.get(title.row, 0)
+        under = memory.under_title[title.node][: None if enough is None else enough - mine]
+        have[title.row] = mine + len(under)
+        found += [Candidate(title.row, number, w.rows, title.slot, title.read, 0.0, 0.0, w.entry) for w in under]
     return found
 
 

@@ -76,6 +76,7 @@ def combine(
         passage_scores = score.passage_scores(accepted, under, settings.delta, per_title=settings.softmax_per_title)
     else:
         passage_scores = score.generation_scores([v.candidate.score for v in verdicts], under)
+    prior = prior if settings.candidates == "written" else prior[:0]  # what was not written has none
     evidence = [_evidence(v, titles[v.candidate.title], p, prior) for v, p in zip(verdicts, rejected, strict=True)]
     if settings.ranking == "paper":
         scores = [float(title_scores[t] * s) for t, s in zip(under, passage_scores, strict=True)]

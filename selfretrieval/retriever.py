@@ -248,8 +248,8 @@ class SelfRetriever:
     def with_beam_size(self, beam_size: int) -> SelfRetriever:
         """Return the same trained system with another beam of titles; weights, trie and passages are shared.
 
-        The beam of passages under each title stays `passage_beams`, but where no titles are written it is the only
-        beam there is and takes `beam_size`.
+        The beam of passages under each title, where passages are written, stays `passage_beams`, but where no titles
+        are written it is the only beam there is and takes `beam_size`.
 
         Raises:
             ConfigError: below 1.

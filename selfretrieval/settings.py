@@ -60,9 +60,9 @@ class SelfRetrievalSettings(BaseModel):
     """How a passage may be written: from its beginning (the paper), or from any sentence of it that is memorised (an
     addition: the question may call up the sentence that answers it)."""
     candidates: Literal["written", "all"] = "written"
-    """written: of each title the `passage_beams` passages most probably written (the paper). all: every passage of the
-    best titles, as many titles as it takes to have `judged` passages (an addition: the title is written, the passage
-    is found by judging alone)."""
+    """written: of each title the `passage_beams` passages most probably written (the paper). all: the passages of the
+    best titles, title by title until there are `judged` (an addition: the title is written, the passage is found by
+    judging alone)."""
     title_prior: float = Field(0.0, ge=0)
     """Rank titles by log P(title | question) less so many times log P(title | empty question): titles that training
     questions ask for are likely whatever is asked (an addition)."""
@@ -75,7 +75,8 @@ class SelfRetrievalSettings(BaseModel):
     half precision."""
     judged: int | None = Field(None, ge=1)
     """Judge so many passages a question, those most probably written, and rank the others below them; null: all, as in
-    the paper (fewer is an addition: reading passages is most of the time)."""
+    the paper (fewer is an addition: reading passages is most of the time). Where none is written (`candidates`), no
+    more than these are candidates at all."""
     ranking: Literal["paper", "log-linear"] = "paper"
     """paper: S = S_T * S_P. log-linear: the sum of `weights` times the evidence (an addition)."""
     weights: Weights = Weights()
@@ -110,6 +111,10 @@ class SelfRetrievalSettings(BaseModel):
 
     @model_validator(mode="after")
     def _judges_what_is_not_written(self) -> Self:
-        if self.candidates == "all" and not (self.titles and (self.assessment or self.likelihood)):
-            raise ValueError('candidates = "all" needs titles, and assessment or likelihood to tell passages apart')
+        judges = self.assessment or (self.likelihood and self.ranking == "log-linear")
+        if self.candidates == "all" and not (self.titles and judges):
+            raise ValueError(
+                'candidates = "all" needs titles, and assessment, or likelihood with ranking = "log-linear", to tell '
+                "passages apart"
+            )
         return self

@@ -199,7 +199,7 @@ RECIPES = (
         differs=(
             "latency here: mean of single queries, one at a time, on the machine of `harness bench beams`",
             "index memory here: trie and passages",
-            "beam of self-retrieval here: that of titles (passages under each keep a beam of their own)",
+            "beam of self-retrieval here: that of titles (passages, where they are written, keep a beam of their own)",
         ),
         paper_scale=("paper-passages-nq",),
     ),

@@ -277,7 +277,7 @@ def test_all_passages_of_a_title_are_judged_as_if_they_were_written(retriever: S
         assert sorted(j.candidate.items for j in found) == [(0,), (1,), (2,), (3, 4)]
         for j in found:
             other = written[j.candidate.items]
-            assert j.evidence.passage == 0
+            assert (j.evidence.passage, j.evidence.prior) == (0, 0)
             assert j.evidence.title == pytest.approx(other.evidence.title, abs=1e-4)
             assert j.evidence.likelihood == pytest.approx(other.evidence.likelihood, abs=1e-4)
             assert j.assessment is not None
@@ -286,21 +286,35 @@ def test_all_passages_of_a_title_are_judged_as_if_they_were_written(retriever: S
 
 
 @pytest.mark.parametrize("enough", [1, 2, 3])
-def test_so_many_titles_are_taken_as_give_enough_passages(retriever: SelfRetriever, enough: int) -> None:
+@pytest.mark.parametrize("prior", [0.0, 0.5])
+def test_passages_are_taken_title_by_title_until_there_are_enough(
+    retriever: SelfRetriever, enough: int, prior: float
+) -> None:
     queries = ["which river", "capital of Italy"]
-    every = retriever.with_settings(candidates="all").explain(queries)
-    some = retriever.with_settings(candidates="all", judged=enough).explain(queries)
+    listed = retriever.with_settings(candidates="all", title_prior=prior)
+    every, some = listed.explain(queries), listed.with_settings(judged=enough).explain(queries)
     for all_found, found in zip(every, some, strict=True):
-        order = sorted(all_found, key=lambda j: -j.evidence.title_mean)
-        passages = [j.candidate.title for j in order]
-        wanted = {t for i, t in enumerate(passages) if i < enough}
-        assert {j.candidate.items for j in found} == {j.candidate.items for j in order if j.candidate.title in wanted}
-        assert sum(j.judged for j in found) == enough
+        order = sorted(all_found, key=lambda j: (-j.evidence.title_mean, j.candidate.entry))
+        assert [j.candidate.items for j in found] == [j.candidate.items for j in order[:enough]]
+        assert all(j.judged for j in found)
 
 
-@pytest.mark.parametrize("changes", [{"titles": False}, {"assessment": False, "likelihood": False}])
+def test_hits_are_in_the_order_of_the_likelihood_where_it_alone_counts(retriever: SelfRetriever) -> None:
+    alone = {"title": 0.0, "passage": 0.0, "likelihood": 1.0}
+    one = retriever.with_settings(candidates="all", assessment=False, weights=alone)
+    (judged,), (hits,) = one.explain(["which river"]), one.search(["which river"], 10)
+    told = {row: j.evidence.likelihood for j in judged for row in j.candidate.items}
+    assert [told[CORPUS.row_of[hit.docid]] for hit in hits] == sorted(told.values(), reverse=True)
+    assert [hit.score for hit in hits] == pytest.approx(sorted(told.values(), reverse=True))
+    assert len(set(told.values())) == 4  # twins are the same passage
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"titles": False}, {"assessment": False, "likelihood": False}, {"assessment": False, "ranking": "paper"}],
+)
 def test_all_passages_need_titles_and_a_judge(retriever: SelfRetriever, changes: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="titles, and assessment or likelihood"):
+    with pytest.raises(ConfigError, match="needs titles, and assessment, or likelihood"):
         retriever.with_settings(candidates="all", **changes)
 
 
@@ -314,9 +328,14 @@ def test_while_training_at_most_ten_titles_are_written_and_passages_too(
         beams.append(given[4])
         return write_titles(*given, **more)
 
+    def refused(*given: Any) -> Any:
+        raise AssertionError("listed while training")
+
     monkeypatch.setattr("selfretrieval.retriever.write_titles", watched)
+    monkeypatch.setattr("selfretrieval.retriever.list_passages", refused)
     training = {"tokens": 1500, "frozen_layers": 0, "dtype": "float32", "dev_evaluations": 1}
     one = built(folder, training=training, candidates="all", likelihood=True, ranking="log-linear", title_beams=asked)
     assert set(beams) == {written}
-    one.search(["which river"], 3)
+    with pytest.raises(AssertionError, match="listed while training"):
+        one.search(["which river"], 3)
     assert beams[-1] == asked

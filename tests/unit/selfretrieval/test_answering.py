@@ -53,11 +53,15 @@ def likeliest(retriever: SelfRetriever, query: str, passage: Passage) -> tuple[s
     return backbone.decode(written).strip(), total
 
 
+@pytest.mark.parametrize("changes", [{}, {"candidates": "all"}])
 @pytest.mark.parametrize("query", QUERIES)
-def test_the_answer_is_what_follows_its_own_best_passage(retriever: SelfRetriever, query: str) -> None:
+def test_the_answer_is_what_follows_its_own_best_passage(
+    retriever: SelfRetriever, query: str, changes: dict[str, Any]
+) -> None:
     assert isinstance(retriever, Answering)
-    (found,) = retriever.answer([query])
-    (hits,) = retriever.search([query], 1)
+    asked = retriever.with_settings(**changes)
+    (found,) = asked.answer([query])
+    (hits,) = asked.search([query], 1)
     assert found.docid == hits[0].docid
     text, total = likeliest(retriever, query, passage_of(hits[0].docid))
     assert found.text == text

@@ -85,6 +85,12 @@ def test_a_trained_system_is_measured_and_too_little_is_refused(tmp_path: Path) 
     assert rows[-1]["hits_1"] == 1.0  # six beams write all six titles
     narrow = evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=30, sets=["title_beams=4"])
     assert narrow[-1]["hits_1"] < 1.0
+    sets = ["candidates=all", "ranking=log-linear"]
+    listed = evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=20, sets=sets)
+    assert listed[-1]["hits_1"] == 1.0
+    by_name, before = ({r["ranking"]: r for r in some} for some in (listed, rows))
+    assert by_name["likelihood"] == before["likelihood"]  # six titles of one passage: the same candidates
+    assert by_name["written, against P(passage) unasked"]["rr_5"] == by_name["written: P(title) P(passage)"]["rr_5"]
     for wrong, says in (
         ("shares.title=1", "leave out its table"),
         ("titel_beams=3", "title_beams"),
