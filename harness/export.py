@@ -90,11 +90,13 @@ def _names(corpus: Corpus, by: str) -> Mapping[str, str]:
 
 
 def judged_by(qrels: Qrels, names: Mapping[str, str]) -> Qrels:
-    """Judge what stands for the passages; the best grade counts.
+    """Judge what stands for the passages; the best grade counts. Without names all stay.
 
     >>> judged_by({"q1": {"d.0": 0, "d.1": 2}}, {"d.0": "d", "d.1": "d"})
     {'q1': {'d': 2}}
     """
+    if not names:
+        return qrels
     judged: dict[str, dict[str, int]] = {}
     for qid, grades in qrels.items():
         mine = judged.setdefault(qid, {})
@@ -105,11 +107,13 @@ def judged_by(qrels: Qrels, names: Mapping[str, str]) -> Qrels:
 
 
 def found_by(run: Run, names: Mapping[str, str]) -> Run:
-    """Put what stands for the passages in their place; of several of one name the first counts.
+    """Put what stands for the passages in their place; of several of one name the first counts. Without names all stay.
 
     >>> found_by({"q1": [Hit("d.1", 3.0), Hit("e.0", 2.0), Hit("d.0", 1.0)]}, {"d.0": "d", "d.1": "d"})["q1"]
     [Hit(docid='d', score=3.0, title='', text=''), Hit(docid='e.0', score=2.0, title='', text='')]
     """
+    if not names:
+        return run
     found: dict[str, list[Hit]] = {}
     for qid, hits in run.items():
         first: dict[str, Hit] = {}

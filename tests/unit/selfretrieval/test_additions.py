@@ -339,3 +339,14 @@ def test_while_training_at_most_ten_titles_are_written_and_passages_too(
     with pytest.raises(AssertionError, match="listed while training"):
         one.search(["which river"], 3)
     assert beams[-1] == asked
+
+
+@pytest.mark.parametrize("titles", [True, False])
+def test_questions_of_a_batch_are_searched_as_if_alone(folder: str, titles: bool) -> None:
+    one = built(folder, titles=titles, passage_beams=20)
+    queries = ["river", "capital of Italy", "which old town"]
+    for query, together in zip(queries, one.explain(queries), strict=True):
+        alone = {j.candidate.items: j.evidence for j in one.explain([query])[0]}
+        assert {j.candidate.items for j in together} == set(alone)
+        for j in together:
+            assert j.evidence.passage == pytest.approx(alone[j.candidate.items].passage, abs=1e-3)
