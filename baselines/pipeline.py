@@ -45,6 +45,13 @@ JUDGED_TO = 10
 """Hits that count for each dev query."""
 
 
+class CrossFitSettings(FitSettings):
+    """How a cross-encoder is trained: its head is new, so it takes more and longer steps than an encoder does."""
+
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=4e-4, gt=0)
+
+
 class RerankSettings(BaseModel):
     """Settings of "rerank"."""
 
@@ -77,7 +84,7 @@ class RerankSettings(BaseModel):
     """Candidates reranked for each of them, if fewer than `depth`."""
     batch_size: int = Field(default=32, ge=1)
     """Pairs read together when searching."""
-    training: FitSettings = FitSettings(batch_size=8, learning_rate=1e-4)
+    training: CrossFitSettings = CrossFitSettings()
 
     @model_serializer(mode="wrap")
     def _as_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
