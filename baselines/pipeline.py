@@ -46,7 +46,11 @@ JUDGED_TO = 10
 
 
 class CrossFitSettings(FitSettings):
-    """How a cross-encoder is trained: its head is new, so it takes more and longer steps than an encoder does."""
+    """How a cross-encoder is trained: its head is new, so it takes more and longer steps than an encoder does.
+
+    One that was taught before (`model`) wants a smaller `learning_rate`, about 2e-5; where it does worse than untrained
+    on dev, it is left as it came.
+    """
 
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=4e-4, gt=0)
