@@ -44,17 +44,7 @@ FINGERPRINTED = ("harness", "baselines", "selfretrieval")
 NOT_FINGERPRINTED = (
     *(
         f"harness/{name}.py"
-        for name in (
-            "cli",
-            "bench_commands",
-            "display",
-            "pace",
-            "listing",
-            "doctor",
-            "console_search",
-            "finished",
-            "beam_curve",
-        )
+        for name in ("cli", "display", "pace", "listing", "doctor", "console_search", "finished", "beam_curve")
     ),
     *(
         f"harness/bench/{name}.py"
