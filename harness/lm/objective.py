@@ -39,7 +39,7 @@ def freeze(model: Any, layers: int, embeddings: bool) -> None:
     if embeddings:
         model.get_input_embeddings().requires_grad_(False)
         model.get_output_embeddings().requires_grad_(False)
-    stack = _layers(model) if layers else []
+    stack = layers_of(model) if layers else []
     if layers > len(stack):
         raise ConfigError(
             f"frozen_layers of at most {len(stack)}, the layers of this backbone",
@@ -50,8 +50,12 @@ def freeze(model: Any, layers: int, embeddings: bool) -> None:
         layer.requires_grad_(False)
 
 
-def _layers(model: Any) -> Any:
-    """Find the stack of transformer layers, whatever the architecture calls it."""
+def layers_of(model: Any) -> Any:
+    """Return the stack of transformer layers, lowest first, whatever the architecture calls it.
+
+    Raises:
+        ConfigError: the layers form no list.
+    """
     import torch
 
     count = model.config.num_hidden_layers

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.lm import lora
 from harness.lm.backbone import Backbone, resolve_dtype, still
 from harness.lm.batches import Rows, share, size_of
 from harness.lm.checkpoint import Row, Story, fingerprint, random_state, restore_random_state
 from harness.lm.examples import Example
-from harness.lm.objective import freeze, target_loss
+from harness.lm.objective import freeze, layers_of, target_loss
 from harness.lm.session import Clock
 from harness.progress import Progress
 
@@ -42,6 +43,8 @@ class Training:
         self._computing = resolve_dtype(settings.dtype)
         backbone.model.float()
         freeze(backbone.model, settings.frozen_layers, settings.freeze_embeddings)
+        if settings.lora_rank:
+            lora.adapt(backbone.model, layers_of(backbone.model)[settings.frozen_layers :], settings.lora_rank)
         self._trained = {name: p for name, p in backbone.model.named_parameters() if p.requires_grad}
         optimizer = torch.optim.AdamW(
             list(self._trained.values()), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -141,6 +144,8 @@ class Training:
         """Leave the model as it came in, but trained: with the best weights where these were kept."""
         self._write(self._best)
         model = self._backbone.model
+        if self._settings.lora_rank:
+            lora.merge(model)
         for parameter in model.parameters():
             parameter.data = parameter.data.to(self._came_in)
         model.requires_grad_(False)

@@ -50,6 +50,9 @@ class TrainingSettings(BaseModel):
     frozen_layers: int = Field(20, ge=0)
     """Lower transformer layers that are not trained."""
     freeze_embeddings: bool = True
+    lora_rank: int = Field(0, ge=0)
+    """Train low-rank adapters of this rank in all linear layers above the frozen ones, and nothing else; 0: the weights
+    themselves. Adapters want a larger `learning_rate`."""
     dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
     """Arithmetic of the forward and backward pass; weights that are trained stay float32."""
     checkpoint_s: float = Field(120.0, ge=0)

@@ -75,13 +75,15 @@ def stopped(make: Any, folder: Path, at: int, settings: TrainingSettings = SETTI
 
 
 @pytest.mark.parametrize("make", [tiny_llama, with_dropout])
-@pytest.mark.parametrize("at", [1, 3])
-def test_the_weights_are_those_of_a_training_that_was_never_stopped(tmp_path: Path, make: Any, at: int) -> None:
-    whole, log = make(), Log()
-    expected = train(whole, EXAMPLES, SETTINGS, seed=3, progress=log)
-    stopped(make, tmp_path, at, seed=3)
+@pytest.mark.parametrize(("at", "rank"), [(1, 0), (3, 0), (3, 2)])
+def test_the_weights_are_those_of_a_training_that_was_never_stopped(
+    tmp_path: Path, make: Any, at: int, rank: int
+) -> None:
+    whole, log, settings = make(), Log(), SETTINGS.model_copy(update={"lora_rank": rank})
+    expected = train(whole, EXAMPLES, settings, seed=3, progress=log)
+    stopped(make, tmp_path, at, seed=3, settings=settings)
     resumed, again = make(), Log()
-    summary = train(resumed, EXAMPLES, SETTINGS, seed=3, progress=again, checkpoints=tmp_path)
+    summary = train(resumed, EXAMPLES, settings, seed=3, progress=again, checkpoints=tmp_path)
     for name, weight in weights(whole).items():
         assert torch.equal(weights(resumed)[name], weight), name
     assert again.learned == log.learned
