@@ -15,9 +15,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.lm.backbone import Backbone
 from harness.lm.batches import pack, size_of
@@ -63,6 +63,12 @@ class TrainingSettings(BaseModel):
     """Dev queries that are searched each time, chosen by hash."""
     keep_best: bool = True
     """Where dev queries are searched: end with the weights that did best on them, not with the last ones."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is newer than kept results and off, so that these keep their fingerprints."""
+        table: dict[str, Any] = serialise(self)
+        return {name: value for name, value in table.items() if name != "lora_rank" or value}
 
 
 class Evaluation(Protocol):

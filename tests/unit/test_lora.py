@@ -73,3 +73,10 @@ def test_without_a_layer_to_adapt_there_is_one_clear_error() -> None:
     settings = SETTINGS.model_copy(update={"frozen_layers": 2})
     with pytest.raises(ConfigError, match=r"training\.frozen_layers"):
         train(tiny_llama(), EXAMPLES, settings)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_results_without_adapters_keep_the_fingerprint_they_had(rank: int) -> None:
+    table = SETTINGS.model_copy(update={"lora_rank": rank}).model_dump(mode="json")
+    assert ("lora_rank" in table) == (rank > 0)
+    assert TrainingSettings.model_validate(table).lora_rank == rank
