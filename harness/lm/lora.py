@@ -51,7 +51,7 @@ def adapt(model: Any, layers: Sequence[torch.nn.Module], rank: int) -> None:
 
 
 def merge(model: Any) -> None:
-    """Add what adapters have learned to the weights they stand beside, and take them out; without any do nothing."""
+    """Add what adapters have learned to the weights they stand beside, and take them out."""
     from peft.tuners.lora import LoraLayer
 
     for name, part in list(model.named_modules()):

@@ -53,3 +53,11 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         backbone.model.get_output_embeddings().weight.fill_(torch.nan)
     assert not branches(backbone)
+
+
+def test_control_tokens_decide_nothing() -> None:
+    """A trained model makes of them what rounding decides; here it makes nothing at all of them."""
+    backbone = tiny_llama(600)
+    with torch.no_grad():
+        backbone.model.get_input_embeddings().weight[:17].fill_(torch.nan)
+    assert branches(backbone)
