@@ -296,7 +296,8 @@ paragraphs differs there by as much between bfloat16 and float32 as between one 
 _ROUNDING = {"half": 0.1, "single": 0.02}
 """What rounding may change of logits, as a share of how far they lie about their mean, by the precision of the weights.
 
-SmolLM2-135M, trained and not, changes by .04 and less than .0001; what comes of another branch's tokens differs by .6 and more.
+SmolLM2-135M, trained and not, changes by .04 and less than .0001; what comes of another branch's tokens differs by .6
+and more.
 """
 
 
