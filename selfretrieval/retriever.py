@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.dev import dev_search
-from harness.lm.examples import Example, relevant_rows, spend_shares, supervised_pairs
+from harness.lm.examples import Example, budget_of_passes, relevant_rows, spend_shares, supervised_pairs
 from harness.lm.lattice import Lattice, require_lattice
 from harness.lm.session import told
 from harness.lm.training import TrainingSummary
@@ -157,13 +158,21 @@ class SelfRetriever:
             pools["assess"] = views.assess(
                 pairs, draw_negatives(pairs, views.corpus, relevant, settings.negatives, rng)
             )
-        drawn = spend_shares(pools, settings.shares.model_dump(), settings.training.tokens, rng)
+        drawn = spend_shares(pools, settings.shares.model_dump(), self._budget_tokens(pools), rng)
         first = drawn.pop("memorise", [])
         second = [e for examples in drawn.values() for e in examples]
         if settings.curriculum == "mixed":
             first, second = [], [*first, *second]
         rng.shuffle(second)
         return [*first, *second]
+
+    def _budget_tokens(self, pools: Mapping[str, Sequence[Example]]) -> int:
+        """Return the tokens to spend: fewer than asked for, where the judge's questions would be repeated too often."""
+        settings, tokens = self.settings, self.settings.training.tokens
+        if settings.likelihood_passes is None:
+            return tokens
+        enough = budget_of_passes(pools, settings.shares.model_dump(), "likelihood", settings.likelihood_passes)
+        return tokens if enough >= tokens else math.ceil(enough)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Answer each query with at most `k` hits: the candidates of its titles and all their copies."""

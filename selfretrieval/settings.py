@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harness.lm.backbone import EMBEDDED
 from harness.lm.training import TrainingSettings
@@ -70,6 +77,10 @@ class SelfRetrievalSettings(BaseModel):
     """Compute the probability of each passage without a question, for `weights.prior` (an addition)."""
     likelihood: bool = False
     """Judge passages by log P(question | title, passage) too, for `weights.likelihood` (an addition)."""
+    likelihood_passes: float | None = Field(None, gt=0)
+    """End the training, of all views, before the judge is shown its training questions more often than this, however
+    many `training.tokens` are left (an addition: where there are few questions, it learns them by heart); null, or
+    where `likelihood` teaches nothing: never."""
     passage_cache_gb: float = Field(2.0, ge=0)
     """Room, in GiB, for what the model made of passages it judged by likelihood, kept from one question to the next, in
     half precision."""
@@ -108,6 +119,12 @@ class SelfRetrievalSettings(BaseModel):
     """Longest answer in words (Table 5)."""
     answer_candidates: int = Field(1, ge=1)
     """Passages tried for an answer that is not the refusal; the paper takes the best alone."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is newer than kept results and off, so that these keep their fingerprints."""
+        table: dict[str, Any] = serialise(self)
+        return {name: value for name, value in table.items() if name != "likelihood_passes" or value is not None}
 
     @model_validator(mode="after")
     def _judges_what_is_not_written(self) -> Self:

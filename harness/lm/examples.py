@@ -6,6 +6,7 @@ order an epoch, and what does not fit any more is left out, so that two systems 
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -73,9 +74,27 @@ def spend_shares(
     pools: Mapping[str, Sequence[Example]], shares: Mapping[str, float], budget_tokens: int, rng: random.Random
 ) -> dict[str, list[Example]]:
     """Divide a budget over the views that have examples, in proportion to their shares, and spend each part."""
-    wanted = {name: share for name, share in shares.items() if share > 0 and pools.get(name)}
+    wanted = _wanted(pools, shares)
     total = sum(wanted.values())
     return {name: spend(pools[name], int(budget_tokens * share / total), rng) for name, share in wanted.items()}
+
+
+def budget_of_passes(
+    pools: Mapping[str, Sequence[Example]], shares: Mapping[str, float], view: str, passes: float
+) -> float:
+    """Return the tokens of a budget whose part for `view` goes `passes` times through its examples.
+
+    Infinite where the view has no part in any budget.
+    """
+    wanted = _wanted(pools, shares)
+    if view not in wanted:
+        return math.inf
+    return passes * sum(len(e.tokens) for e in pools[view]) * sum(wanted.values()) / wanted[view]
+
+
+def _wanted(pools: Mapping[str, Sequence[Example]], shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the shares of the views that have examples to spend a share on."""
+    return {name: share for name, share in shares.items() if share > 0 and pools.get(name)}
 
 
 def memorable(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 
 from harness.errors import ConfigError
 from harness.lm.backbone import load
+from harness.lm.examples import Example
 from harness.lm.lattice import Lattice
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts
@@ -350,3 +351,39 @@ def test_questions_of_a_batch_are_searched_as_if_alone(folder: str, titles: bool
         assert {j.candidate.items for j in together} == set(alone)
         for j in together:
             assert j.evidence.passage == pytest.approx(alone[j.candidate.items].passage, abs=1e-3)
+
+
+def budget(folder: str, passes: float | None, **shares: float) -> tuple[list[Example], int]:
+    """Return what is trained on, and how often the judge's questions are among it."""
+    shares = {"memorise": 0.5, "title": 0.1, "passage": 0.0, "content": 0.0, "recall": 0.0, "likelihood": 0.4} | shares
+    given = {"tokens": 4000, "frozen_layers": 0}
+    table = {"training": given, "likelihood": True, "assessment": False, "shares": {**shares, "assess": 0.0}}
+    settings = SelfRetrievalSettings.model_validate({**table, "ranking": "log-linear", "likelihood_passes": passes})
+    backbone, _, examples = SelfRetriever(settings).lessons(load(folder), CORPUS, TRAIN)
+    cue = tuple(backbone.encode([prompts.ASKED])[0])
+    asked = [e for e in examples if any(e.tokens[i : i + len(cue)] == cue for i in range(len(e.tokens)))]
+    return examples, len(asked)
+
+
+def tokens_of(examples: list[Example]) -> int:
+    return sum(len(e.tokens) for e in examples)
+
+
+def test_training_ends_before_the_judge_s_questions_come_too_often(folder: str) -> None:
+    whole, often = budget(folder, None)
+    ended, asked = budget(folder, 3)
+    assert often > 3 * len(TRAIN) == asked
+    assert tokens_of(ended) == pytest.approx(tokens_of(whole) * asked / often, rel=0.1)  # of every view alike
+
+
+def test_passes_that_are_never_reached_change_nothing(folder: str) -> None:
+    whole, often = budget(folder, None)
+    assert budget(folder, often) == (whole, often)
+    assert budget(folder, 1, likelihood=0.0)[0] == budget(folder, None, likelihood=0.0)[0]
+
+
+def test_results_without_a_limit_of_passes_keep_the_fingerprint_they_had() -> None:
+    settings = SelfRetrievalSettings()
+    assert "likelihood_passes" not in settings.model_dump(mode="json")
+    limited = settings.model_copy(update={"likelihood_passes": 1.5}).model_dump(mode="json")
+    assert SelfRetrievalSettings.model_validate(limited).likelihood_passes == 1.5
