@@ -17,7 +17,10 @@ from harness.errors import ConfigError
 from harness.types import Corpus, Dataset, Passage, Query, Split
 
 TEXT = "A b. C d e. Fx. G h i j."
-TEXTS = st.lists(st.sampled_from(["a", "bb", "c.", "D", "e?", "\n\n", "F!"]), max_size=40).map(" ".join)
+TEXTS = st.lists(st.sampled_from(["a", "bb", "c.", "D", "e?", "\n\n", "F!"]), max_size=40).map(
+    lambda words: " ".join(word if word.isspace() else word[0] + str(i) + word[1:] for i, word in enumerate(words))
+)
+"""No word stands twice, so that it can be told where a passage was taken from."""
 
 
 def test_whole_sentences_that_fit_are_repeated() -> None:
