@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.lm import lattice as lattice_module
@@ -201,8 +201,6 @@ def test_how_the_work_is_divided_changes_nothing(
     prompts: list[list[int]], corpus: list[list[int]], beam_size: int, normaliser, data: st.DataObject
 ) -> None:
     """Look-ahead, batch size and the order of the prompts decide when something is computed, not what is found."""
-    # A token behind nothing but itself is equally likely at every place: of 2 and 2 2 behind 2 rounding chooses.
-    assume(all(sum({*word} == {*prompt} for word in corpus) < 2 for prompt in prompts))
     ahead, batch = data.draw(st.sampled_from([0, 3, 1000])), data.draw(st.integers(1, 3))
     trie = TokenTrie.from_sequences(corpus)  # without end tokens: some are prefixes of others
     plain = [constrained_search(BACKBONE, [p], trie, beam_size=beam_size, normaliser=normaliser)[0] for p in prompts]
@@ -211,8 +209,10 @@ def test_how_the_work_is_divided_changes_nothing(
         turned = constrained_search(
             BACKBONE, prompts[::-1], trie, beam_size=beam_size, normaliser=normaliser, batch_size=batch
         )[::-1]
-    for a, b in zip(plain, turned, strict=True):
-        assert [h.tokens for h in a] == [h.tokens for h in b]
+    for prompt, a, b in zip(prompts, plain, turned, strict=True):
+        # A token behind nothing but itself is equally likely at every place: of 2 and 2 2 behind 2 rounding chooses.
+        tied = sum({*word} == {*prompt} for word in corpus) > 1
+        assert tied or [h.tokens for h in a] == [h.tokens for h in b]
         np.testing.assert_allclose([h.score for h in a], [h.score for h in b], atol=1e-5)
         assert all(len(trie.items_at(h.node)) and trie.walk(h.tokens) == h.node for h in b)
 
