@@ -10,19 +10,21 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
 from baselines import docids
 from baselines.encoder import EMBEDDED as EMBEDDED_ENCODER
 from baselines.saved import load_docids, load_state, save_docids, save_state, text_bytes
 from harness.errors import ConfigError, DataError
+from harness.growing import GrowingSettings
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.beam import Hypothesis, constrained_search
 from harness.lm.dev import dev_search
 from harness.lm.examples import Example, Piece, join, memorable, spend_shares, supervised_pairs
+from harness.lm.pseudo_queries import PseudoQueries, PseudoQuerySettings, write_pseudo_queries
 from harness.lm.session import told
 from harness.lm.training import TrainingSettings, TrainingSummary
 from harness.lm.training import train as train_backbone
@@ -38,21 +40,23 @@ QUESTION = "Question: {query}"
 IDENTIFIER = "\n\n Document identifier:"
 
 
-class DsiShares(BaseModel):
+class DsiShares(GrowingSettings):
     """Share of the training tokens each view gets; the sum need not be 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"pseudo"})
 
     sentence: float = Field(0.70, ge=0)
     """Indexing: a sentence of a passage -> its identifier."""
     query: float = Field(0.30, ge=0)
     """Retrieval: a training query -> the identifier of its passage."""
+    pseudo: float = Field(0.0, ge=0)
+    """Retrieval (DSI-QG): a pseudo-query -> the identifier of its passage; needs `pseudo_queries`."""
 
 
-class DsiSettings(BaseModel):
+class DsiSettings(GrowingSettings):
     """Settings of DSI."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"pseudo_queries"})
 
     backbone: str = EMBEDDED
     docid: Literal["semantic", "naive", "random"] = "semantic"
@@ -64,11 +68,18 @@ class DsiSettings(BaseModel):
     """Beams, and so the most hits a query can have."""
     shares: DsiShares = DsiShares()
     training: TrainingSettings = TrainingSettings()
+    pseudo_queries: PseudoQuerySettings = PseudoQuerySettings()
+    """Queries that the backbone writes for the passages before it is trained, for `shares.pseudo`."""
     dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
     """Number type of the weights when searching and on disk."""
     query_batch: int = Field(16, ge=1)
     query_tokens: int = Field(512, ge=8)
     """A longer query is cut after so many tokens."""
+
+    @model_validator(mode="after")
+    def _has_what_it_learns_from(self) -> Self:
+        self.pseudo_queries.check(self.shares.pseudo)
+        return self
 
 
 class _Parts(NamedTuple):
@@ -94,12 +105,22 @@ class Dsi:
         """Give every passage an identifier and train text -> identifier; `dev` chooses the weights where asked for."""
         progress.phase("identifiers")
         codes = self._codes(corpus)
+        pseudo = write_pseudo_queries(
+            self.settings.backbone,
+            corpus,
+            train,
+            self.settings.pseudo_queries,
+            dtype=self.settings.dtype,
+            seed=self.seed,
+            progress=progress,
+            checkpoints=self._training_folder,
+        )
         progress.phase("load backbone")
         backbone = load(self.settings.backbone)
         symbols = _symbol_tokens(backbone)
         sequences = [[*(symbols[s] for s in code), backbone.end] for code in codes]
         backbone = backbone.restricted(_vocabulary(sequences))
-        examples = self._examples(backbone, corpus, train, sequences)
+        examples = self._examples(backbone, corpus, train, pseudo, sequences)
         parts = _Parts(backbone, TokenTrie.from_sequences(sequences), corpus.docids)
         self._summary = train_backbone(
             backbone,
@@ -109,7 +130,7 @@ class Dsi:
             progress=progress,
             checkpoints=self._training_folder,
             evaluate=dev_search(self.settings.training, dev, lambda: self._in_training(parts)),
-        )
+        ).behind(pseudo.summary)
         self._parts = parts._replace(backbone=backbone.astype(self.settings.dtype))
 
     def keep_training_in(self, folder: Path) -> None:
@@ -133,7 +154,12 @@ class Dsi:
         return docids.semantic(Encoder(self.settings.encoder, True).encode(texts, 32), self.settings.radix, self.seed)
 
     def _examples(
-        self, backbone: Backbone, corpus: Corpus, split: Split, sequences: Sequence[Sequence[int]]
+        self,
+        backbone: Backbone,
+        corpus: Corpus,
+        split: Split,
+        pseudo: PseudoQueries,
+        sequences: Sequence[Sequence[int]],
     ) -> list[Example]:
         """Spend the token budget; indexing and retrieval are trained together, as in the paper."""
         said: list[tuple[str, int]] = []
@@ -144,6 +170,7 @@ class Dsi:
         pools = {
             "sentence": _views(backbone, said, sequences, longest),
             "query": _views(backbone, asked, sequences, longest),
+            "pseudo": _views(backbone, [(query.text, row) for query, row in pseudo.pairs], sequences, longest),
         }
         rng = random.Random(self.seed)
         parts = spend_shares(pools, self.settings.shares.model_dump(), self.settings.training.tokens, rng)

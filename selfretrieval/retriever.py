@@ -15,6 +15,7 @@ from harness.lm.backbone import Backbone, load
 from harness.lm.dev import dev_search
 from harness.lm.examples import Example, budget_of_passes, relevant_rows, spend_shares, supervised_pairs
 from harness.lm.lattice import Lattice, require_lattice
+from harness.lm.pseudo_queries import NONE, PseudoQueries, write_pseudo_queries
 from harness.lm.session import told
 from harness.lm.training import TrainingSummary
 from harness.lm.training import train as train_backbone
@@ -65,11 +66,21 @@ class SelfRetriever:
 
     def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
         """Memorise `corpus` and learn from `train`; `dev` chooses weights of both kinds where settings ask for it."""
-        progress.phase("load backbone")
         settings = self.settings
+        pseudo = write_pseudo_queries(
+            settings.backbone,
+            corpus,
+            train,
+            settings.pseudo_queries,
+            dtype=settings.dtype,
+            seed=self.seed,
+            progress=progress,
+            checkpoints=self._training_folder,
+        )
+        progress.phase("load backbone")
         backbone = load(settings.backbone)
         progress.phase("tokenise and build the trie")
-        backbone, memory, examples = self.lessons(backbone, corpus, train)
+        backbone, memory, examples = self.lessons(backbone, corpus, train, pseudo)
         parts = _Parts(backbone, memory, corpus)
         self._summary = train_backbone(
             backbone,
@@ -79,7 +90,7 @@ class SelfRetriever:
             progress=progress,
             checkpoints=self._training_folder,
             evaluate=dev_search(settings.training, dev, lambda: self._in_training(parts)),
-        )
+        ).behind(pseudo.summary)
         backbone = backbone.astype(settings.dtype)
         memory = with_priors(backbone, memory, settings, progress)
         self._parts = _Parts(backbone, memory, corpus)
@@ -90,7 +101,9 @@ class SelfRetriever:
         """Let `index` keep in `folder` what an interrupted training goes on from; see `harness.retriever.Resumable`."""
         self._training_folder = folder
 
-    def lessons(self, backbone: Backbone, corpus: Corpus, train: Split) -> tuple[Backbone, Memory, list[Example]]:
+    def lessons(
+        self, backbone: Backbone, corpus: Corpus, train: Split, pseudo: PseudoQueries = NONE
+    ) -> tuple[Backbone, Memory, list[Example]]:
         """Return the backbone with its vocabulary, what it searches in, and what it is trained on, in order."""
         settings = self.settings
         memory = Memory.build(
@@ -114,7 +127,7 @@ class SelfRetriever:
             settings.query_tokens,
             settings.passage_tokens,
         )
-        return backbone, memory, self._examples(views, train)
+        return backbone, memory, self._examples(views, train, pseudo)
 
     def _in_training(self, parts: _Parts) -> SelfRetriever:
         """Return a system that searches with the weights as they are in the middle of the training."""
@@ -139,7 +152,7 @@ class SelfRetriever:
         progress.record({"calibrated_on": len(telling(questions)), **weights.model_dump()})
         self.settings = self.settings.model_copy(update={"weights": weights})
 
-    def _examples(self, views: Views, split: Split) -> list[Example]:
+    def _examples(self, views: Views, split: Split, pseudo: PseudoQueries) -> list[Example]:
         """Spend the token budget on the views, in the order the curriculum asks for."""
         settings, rng = self.settings, random.Random(self.seed)
         pairs = supervised_pairs(split, views.corpus)
@@ -150,6 +163,7 @@ class SelfRetriever:
             "title": views.title(pairs) if settings.titles else [],
             "passage": views.passage(pairs),
             "content": views.content(pairs) if settings.titles else [],
+            "pseudo": views.title(pseudo.pairs) if settings.titles else views.passage(pseudo.pairs),
         }
         pools["recall"] = pools["memorise"]
         if settings.likelihood:

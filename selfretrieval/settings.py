@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
+from harness.growing import GrowingSettings
 from harness.lm.backbone import EMBEDDED
+from harness.lm.pseudo_queries import PseudoQuerySettings
 from harness.lm.training import TrainingSettings
 from selfretrieval import score
 from selfretrieval.evidence import Weights
 
 
-class Shares(BaseModel):
+class Shares(GrowingSettings):
     """Share of the training tokens each view gets; the sum need not be 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"pseudo"})
 
     memorise: float = Field(0.55, ge=0)
     """Stage 1: every sentence leads to its title and passage."""
@@ -36,12 +31,14 @@ class Shares(BaseModel):
     assess: float = Field(0.10, ge=0)
     likelihood: float = Field(0.0, ge=0)
     """An addition: from title and passage to the question, which `likelihood` asks for."""
+    pseudo: float = Field(0.0, ge=0)
+    """An addition: from a pseudo-query to the title of the passage it was written for; needs `pseudo_queries`."""
 
 
-class SelfRetrievalSettings(BaseModel):
+class SelfRetrievalSettings(GrowingSettings):
     """Settings of Self-Retrieval; the three switches are the ablation of the paper's Table 4."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"likelihood_passes", "pseudo_queries"})
 
     backbone: str = EMBEDDED
     indexing: bool = True
@@ -102,6 +99,8 @@ class SelfRetrievalSettings(BaseModel):
     """Also memorise each sentence without the words of its title, which else can be copied (an addition)."""
     shares: Shares = Shares()
     training: TrainingSettings = TrainingSettings()
+    pseudo_queries: PseudoQuerySettings = PseudoQuerySettings()
+    """Queries that the backbone writes for the passages before it is trained, for `shares.pseudo` (an addition)."""
     dev_assessment: bool = False
     """Where dev queries are searched while training: with all that ranks in the end, `weights` as given; False ranks
     written titles (ten at most) and passages alone, which is several times as fast."""
@@ -120,11 +119,10 @@ class SelfRetrievalSettings(BaseModel):
     answer_candidates: int = Field(1, ge=1)
     """Passages tried for an answer that is not the refusal; the paper takes the best alone."""
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is newer than kept results and off, so that these keep their fingerprints."""
-        table: dict[str, Any] = serialise(self)
-        return {name: value for name, value in table.items() if name != "likelihood_passes" or value is not None}
+    @model_validator(mode="after")
+    def _has_what_it_learns_from(self) -> Self:
+        self.pseudo_queries.check(self.shares.pseudo)
+        return self
 
     @model_validator(mode="after")
     def _judges_what_is_not_written(self) -> Self:

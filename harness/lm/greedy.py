@@ -6,7 +6,7 @@ has ended costs nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +19,10 @@ from harness.lm.session import Session
 
 if TYPE_CHECKING:
     import torch
+
+
+Choice = Callable[["torch.Tensor", Int64, int], "torch.Tensor"]
+"""(texts, columns) logits, the (texts,) numbers of the texts that go on, the step -> (texts,) columns to write."""
 
 
 class Written(NamedTuple):
@@ -75,32 +79,43 @@ def continue_greedily(session: Session, states: torch.Tensor, slots: Int64, max_
     Raises:
         ConfigError: `max_tokens` is below 1.
     """
+    return continue_with(
+        session, states, slots, lambda logits, *_: logits.argmax(dim=-1), max_tokens=max_tokens, end=end
+    )
+
+
+def continue_with(
+    session: Session, states: torch.Tensor, slots: Int64, choose: Choice, *, max_tokens: int, end: int
+) -> list[Written]:
+    """Go on from slots of a session with the tokens that `choose` takes; else as `continue_greedily`."""
     if max_tokens < 1:
         raise ConfigError("at least 1 token to write", str(max_tokens), "raise the number of tokens")
     tokens: list[list[int]] = [[] for _ in slots]
     totals, ended = np.zeros(len(slots)), np.zeros(len(slots), dtype=np.bool_)
-    going = np.arange(len(slots))
+    going, step = np.arange(len(slots)), 0
     while len(going):
-        chosen, logprobs = _likeliest(session, states)
+        chosen, logprobs = _chosen(session, states, going, step, choose)
         totals[going] += logprobs
         ended[going[chosen == end]] = True
         for text, token in zip(going.tolist(), chosen.tolist(), strict=True):
             if token != end:
                 tokens[text].append(token)
         goes = np.array([not ended[text] and len(tokens[text]) < max_tokens for text in going.tolist()])
-        going, slots, chosen = going[goes], slots[goes], chosen[goes]
+        going, slots, chosen, step = going[goes], slots[goes], chosen[goes], step + 1
         if len(going):
             states, slots = session.feed(slots, chosen)
     return [Written(tuple(t), float(p), bool(e)) for t, p, e in zip(tokens, totals, ended, strict=True)]
 
 
-def _likeliest(session: Session, states: torch.Tensor) -> tuple[Int64, np.ndarray]:
-    """(texts,) the likeliest token behind each state, the lowest id of equal ones, and its float64 log-probability."""
+def _chosen(
+    session: Session, states: torch.Tensor, texts: Int64, step: int, choose: Choice
+) -> tuple[Int64, np.ndarray]:
+    """(texts,) the token chosen behind each state, and its float64 log-probability."""
     import torch
 
     with session.work.model(), torch.inference_mode():
         logits = session.logits(states)
-        best = logits.argmax(dim=-1)
+        best = choose(logits, texts, step)
         logprobs = logits.gather(-1, best[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
         columns: Int64 = best.cpu().numpy()
     kept = session.backbone.vocabulary

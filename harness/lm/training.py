@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
+from harness.growing import GrowingSettings
 from harness.lm.backbone import Backbone
 from harness.lm.batches import pack, size_of
 from harness.lm.checkpoint import Checkpoints
@@ -29,10 +30,10 @@ from harness.lm.steps import Training
 from harness.progress import SILENT, Progress
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(GrowingSettings):
     """How a backbone is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[frozenset[str]] = frozenset({"lora_rank"})
 
     tokens: int = Field(100_000, ge=0)
     """Tokens fed, context included, padding excluded."""
@@ -63,12 +64,6 @@ class TrainingSettings(BaseModel):
     """Dev queries that are searched each time, chosen by hash."""
     keep_best: bool = True
     """Where dev queries are searched: end with the weights that did best on them, not with the last ones."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is newer than kept results and off, so that these keep their fingerprints."""
-        table: dict[str, Any] = serialise(self)
-        return {name: value for name, value in table.items() if name != "lora_rank" or value}
 
 
 class Evaluation(Protocol):
@@ -106,6 +101,10 @@ class TrainingSummary:
     def tokens_per_s(self) -> float | None:
         """Tokens fed a second, evaluation excluded."""
         return self.tokens / self.seconds if self.seconds else None
+
+    def behind(self, other: TrainingSummary) -> TrainingSummary:
+        """Return this training's summary with the tokens and seconds of one that had to come before it."""
+        return replace(self, tokens=other.tokens + self.tokens, seconds=other.seconds + self.seconds)
 
     def figures(self) -> dict[str, float]:
         """Return train_tokens and tokens_per_s, as far as something was trained, and what dev queries said of it."""

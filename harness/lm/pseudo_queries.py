@@ -1,0 +1,195 @@
+"""Pseudo-queries: questions that a language model writes for the passages of a corpus (DSI-QG, Zhuang et al. 2022).
+
+The backbone is trained on passage -> query with the training pairs, then writes queries for every passage. A system
+that learns query -> answer from these has seen queries of passages nobody ever asked about. The original trains a
+larger model on other data (docT5query); here the writer knows nothing but the backbone and the training pairs, and its
+training tokens count among those of the system it writes for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.lm.backbone import Backbone, load
+from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
+from harness.lm.sampling import sampled
+from harness.lm.training import TrainingSettings, TrainingSummary, train
+from harness.progress import Progress
+from harness.types import Corpus, Passage, Query, Split
+
+TITLE = "Document title: {title}\n "
+CONTENT = "Document content: {text}"
+CUE = "\n\n Question:"
+TRAINING_FOLDER = "pseudo-queries"
+"""Below a system's own training folder: where the training of the writer is gone on from."""
+
+
+class WriterTrainingSettings(TrainingSettings):
+    """How the writer is trained: with fewer tokens than the system that learns from it."""
+
+    tokens: int = Field(50_000, ge=0)
+
+
+class PseudoQuerySettings(BaseModel):
+    """How pseudo-queries are written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_passage: int = Field(0, ge=0)
+    """Queries drawn for each passage, of which equal ones count once; 0: there are none, and nothing is trained."""
+    top_k: int = Field(10, ge=1)
+    """Likeliest tokens among which each is drawn."""
+    query_tokens: int = Field(48, ge=1)
+    """A query is cut after so many tokens."""
+    passage_tokens: int = Field(256, ge=1)
+    """A passage is cut after so many tokens."""
+    training: WriterTrainingSettings = WriterTrainingSettings()
+    """Of the writer, on the training pairs."""
+
+    def check(self, share: float) -> None:
+        """Refuse a share of the training tokens for queries that nobody writes, and the reverse: ValueError."""
+        if (share > 0) != (self.per_passage > 0):
+            raise ValueError(
+                "shares.pseudo and pseudo_queries.per_passage need each other: give both, or neither (0, the default)"
+            )
+
+
+class PseudoQueries(NamedTuple):
+    """What was written: (query, row of its passage) in the order of the rows, and what the training of it took."""
+
+    pairs: list[tuple[Query, int]]
+    summary: TrainingSummary
+
+
+NONE = PseudoQueries([], TrainingSummary(0, 0.0, None, None))
+
+
+class _Curveless:
+    """Passes on what a training tells, but for its rows: the log of a system holds the curve of its own training."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+        self._progress.phase(f"pseudo-queries: {name}", total, unit)
+
+    def advance(self, amount: int = 1) -> None:
+        self._progress.advance(amount)
+
+    def record(self, row: dict[str, float | int | str]) -> None:
+        """Keep nothing."""
+
+
+def write_pseudo_queries(
+    name: str,
+    corpus: Corpus,
+    split: Split,
+    settings: PseudoQuerySettings,
+    *,
+    dtype: str,
+    seed: int,
+    progress: Progress,
+    checkpoints: Path | None = None,
+) -> PseudoQueries:
+    """Teach a backbone to ask, and let it ask about every passage.
+
+    Args:
+        name: backbone as `harness.lm.backbone.load` takes it; what is loaded here is used for nothing else.
+        corpus: the passages.
+        split: the training pairs; without any the backbone asks as it comes.
+        settings: how.
+        dtype: number type of the weights when writing.
+        seed: of the order of the training pairs and of what is drawn.
+        progress: is told of training and writing.
+        checkpoints: folder of the system's training; what the writer keeps lies in a folder of its own in it.
+
+    Raises:
+        ConfigError, DependencyError, OfflineError: the backbone cannot be had or trained.
+    """
+    if not settings.per_passage:
+        return NONE
+    progress = _Curveless(progress)
+    progress.phase("load backbone")
+    backbone = load(name)
+    backbone = backbone.restricted(_vocabulary(backbone, corpus, split))
+    summary = train(
+        backbone,
+        spend(_lessons(backbone, corpus, split, settings), settings.training.tokens, random.Random(seed)),
+        settings.training,
+        seed=seed,
+        progress=progress,
+        checkpoints=checkpoints / TRAINING_FOLDER if checkpoints else None,
+    )
+    backbone = backbone.astype(dtype)
+    progress.phase("write", len(corpus), "passages")
+    written = sampled(
+        backbone,
+        [_prompt(backbone, passage, settings.passage_tokens) for passage in corpus],
+        copies=settings.per_passage,
+        top_k=settings.top_k,
+        max_tokens=settings.query_tokens,
+        end=backbone.end,
+        seed=seed,
+        progress=progress,
+    )
+    pairs = [
+        (Query(f"{corpus.docids[row]}#{number}", text), row)
+        for row, texts in enumerate(written)
+        for number, text in enumerate(_distinct([backbone.decode(one.tokens) for one in texts]))
+    ]
+    return PseudoQueries(pairs, summary)
+
+
+def _lessons(backbone: Backbone, corpus: Corpus, split: Split, settings: PseudoQuerySettings) -> list[Example]:
+    """Passage -> *query and the end of it*, for every training pair."""
+    pairs = supervised_pairs(split, corpus)
+    asked = backbone.encode_after(CUE, [_spaced(query.text) for query, _ in pairs])
+    return [
+        join(
+            [
+                Piece(_prompt(backbone, corpus[row], settings.passage_tokens), False),
+                Piece([*tokens[: settings.query_tokens], backbone.end], True),
+            ]
+        )
+        for (_, row), tokens in zip(pairs, asked, strict=True)
+    ]
+
+
+def _prompt(backbone: Backbone, passage: Passage, passage_tokens: int) -> list[int]:
+    """Title, as far as there is one, passage and cue."""
+    title = " ".join(passage.title.split())
+    told = (TITLE.format(title=title) if title else "") + CONTENT.format(text=" ".join(passage.text.split()))
+    passage_ids, cue = backbone.encode([told])[0], backbone.encode([CUE])[0]
+    return [*passage_ids[:passage_tokens], *cue]
+
+
+def _vocabulary(backbone: Backbone, corpus: Corpus, split: Split) -> np.ndarray:
+    """List the tokens of the passages and the training queries, and the end: what a query may be made of."""
+    said = [_spaced(text) for passage in corpus for text in (passage.title, passage.text)]
+    said += [_spaced(query.text) for query in split.queries]
+    ids = backbone.encode_after(CUE, said)
+    return np.unique([*(token for tokens in ids for token in tokens), backbone.end])
+
+
+def _spaced(text: str) -> str:
+    """Return a text as it stands behind the cue: white space belongs to the start of what goes on."""
+    return " " + " ".join(text.split())
+
+
+def _distinct(texts: Sequence[str]) -> list[str]:
+    """Return the texts that hold a word, each once, in order.
+
+    >>> _distinct([" who was it? ", "", "Who  was it?", "when?"])
+    ['who was it?', 'when?']
+    """
+    found: dict[str, str] = {}
+    for text in (" ".join(t.split()) for t in texts):
+        if text:
+            found.setdefault(text.casefold(), text)
+    return list(found.values())
