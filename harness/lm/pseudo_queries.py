@@ -8,6 +8,7 @@ training tokens count among those of the system it writes for.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -171,10 +172,12 @@ def _prompt(backbone: Backbone, passage: Passage, passage_tokens: int) -> list[i
 
 def _vocabulary(backbone: Backbone, corpus: Corpus, split: Split) -> np.ndarray:
     """List the tokens of the passages and the training queries, and the end: what a query may be made of."""
-    said = [_spaced(text) for passage in corpus for text in (passage.title, passage.text)]
-    said += [_spaced(query.text) for query in split.queries]
-    ids = backbone.encode_after(CUE, said)
-    return np.unique([*(token for tokens in ids for token in tokens), backbone.end])
+    found = {backbone.end}
+    passages = (_spaced(text) for passage in corpus for text in (passage.title, passage.text))
+    said = itertools.chain(passages, (_spaced(query.text) for query in split.queries))
+    while texts := list(itertools.islice(said, 1024)):
+        found.update(token for tokens in backbone.encode_after(CUE, texts) for token in tokens)
+    return np.array(sorted(found))
 
 
 def _spaced(text: str) -> str:
