@@ -32,7 +32,8 @@ class Shares(GrowingSettings):
     likelihood: float = Field(0.0, ge=0)
     """An addition: from title and passage to the question, which `likelihood` asks for."""
     pseudo: float = Field(0.0, ge=0)
-    """An addition: from a pseudo-query to the title of the passage it was written for; needs `pseudo_queries`."""
+    """An addition: from a pseudo-query to the title of its passage, without titles to the passage; needs
+    `pseudo_queries`."""
 
 
 class SelfRetrievalSettings(GrowingSettings):

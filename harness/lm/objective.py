@@ -44,7 +44,7 @@ def freeze(model: Any, layers: int, embeddings: bool) -> None:
         raise ConfigError(
             f"frozen_layers of at most {len(stack)}, the layers of this backbone",
             str(layers),
-            "lower training.frozen_layers",
+            "lower frozen_layers in the training settings",
         )
     for layer in stack[:layers]:
         layer.requires_grad_(False)
@@ -76,9 +76,11 @@ def target_loss(backbone: Backbone) -> Any:
     column_of = torch.tensor(backbone.column_of)
 
     class TargetLoss(torch.nn.Module):
-        def __init__(self) -> None:
+        # Nothing in it may come from `backbone` of outside: a local class, and all that is bound to it, is freed by the
+        # garbage collector alone, in its own time.
+        def __init__(self, model: Any) -> None:
             super().__init__()
-            self.model = backbone.model
+            self.model = model
 
         def forward(
             self,
@@ -96,4 +98,4 @@ def target_loss(backbone: Backbone) -> Any:
             logits = functional.linear(hidden, head.weight[rows], None if bias is None else bias[rows])
             return functional.cross_entropy(logits.float(), column_of.to(labels.device)[labels], reduction="sum")
 
-    return TargetLoss()
+    return TargetLoss(backbone.model)

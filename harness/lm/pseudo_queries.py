@@ -1,23 +1,28 @@
 """Pseudo-queries: questions that a language model writes for the passages of a corpus (DSI-QG, Zhuang et al. 2022).
 
 The backbone is trained on passage -> query with the training pairs, then writes queries for every passage. A system
-that learns query -> answer from these has seen queries of passages nobody ever asked about. The original trains a
-larger model on other data (docT5query); here the writer knows nothing but the backbone and the training pairs, and its
-training tokens count among those of the system it writes for.
+that learns query -> passage from these has seen queries of passages nobody ever asked about. The original trains a
+larger model on other data (docT5query) and lets a cross-encoder sort out what it writes; here the writer knows nothing
+but the backbone and the training pairs, nothing is sorted out, and the writer's training tokens count among those of
+the system it writes for.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.jsonfile import write_json
 from harness.lm.backbone import Backbone, load
+from harness.lm.checkpoint import fingerprint
 from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
 from harness.lm.sampling import sampled
 from harness.lm.training import TrainingSettings, TrainingSummary, train
@@ -28,13 +33,17 @@ TITLE = "Document title: {title}\n "
 CONTENT = "Document content: {text}"
 CUE = "\n\n Question:"
 TRAINING_FOLDER = "pseudo-queries"
-"""Below a system's own training folder: where the training of the writer is gone on from."""
+"""Below a system's own training folder: where the training of the writer is gone on from, and what it wrote is kept."""
+_WRITTEN = "queries.json"
 
 
 class WriterTrainingSettings(TrainingSettings):
-    """How the writer is trained: with fewer tokens than the system that learns from it."""
+    """How the writer is trained: all its layers, and with fewer tokens than the system that learns from it."""
 
     tokens: int = Field(50_000, ge=0)
+    frozen_layers: int = Field(0, ge=0)
+    dev_evaluations: int = Field(0, ge=0, le=0)
+    """The writer is not asked dev queries: it does not search."""
 
 
 class PseudoQuerySettings(BaseModel):
@@ -49,7 +58,7 @@ class PseudoQuerySettings(BaseModel):
     query_tokens: int = Field(48, ge=1)
     """A query is cut after so many tokens."""
     passage_tokens: int = Field(256, ge=1)
-    """A passage is cut after so many tokens."""
+    """What is shown of a passage, its title included, is cut after so many tokens."""
     training: WriterTrainingSettings = WriterTrainingSettings()
     """Of the writer, on the training pairs."""
 
@@ -100,6 +109,8 @@ def write_pseudo_queries(
 ) -> PseudoQueries:
     """Teach a backbone to ask, and let it ask about every passage.
 
+    Of several processes all train and the first writes for all, so that all learn from the same queries.
+
     Args:
         name: backbone as `harness.lm.backbone.load` takes it; what is loaded here is used for nothing else.
         corpus: the passages.
@@ -107,31 +118,57 @@ def write_pseudo_queries(
         settings: how.
         dtype: number type of the weights when writing.
         seed: of the order of the training pairs and of what is drawn.
-        progress: is told of training and writing.
-        checkpoints: folder of the system's training; what the writer keeps lies in a folder of its own in it.
+        progress: is told of training and writing, but not of the rows of the training's log.
+        checkpoints: folder of the system's training. The writer's checkpoint and what it wrote are kept in a folder of
+            their own in it: an interrupted system goes on with the same queries, and with none of this work done twice.
+
+    Returns:
+        The queries, as many as `per_passage` asks for or, where some were equal, fewer; `NONE` where it is 0.
 
     Raises:
         ConfigError, DependencyError, OfflineError: the backbone cannot be had or trained.
+        StorageError: what is kept cannot be written.
     """
     if not settings.per_passage:
         return NONE
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
     progress = _Curveless(progress)
     progress.phase("load backbone")
     backbone = load(name)
     backbone = backbone.restricted(_vocabulary(backbone, corpus, split))
-    summary = train(
-        backbone,
-        spend(_lessons(backbone, corpus, split, settings), settings.training.tokens, random.Random(seed)),
-        settings.training,
-        seed=seed,
-        progress=progress,
-        checkpoints=checkpoints / TRAINING_FOLDER if checkpoints else None,
-    )
+    asked = [_prompt(backbone, passage, settings.passage_tokens) for passage in corpus]
+    lessons = spend(_lessons(backbone, corpus, split, settings), settings.training.tokens, random.Random(seed))
+    folder = checkpoints / TRAINING_FOLDER if checkpoints else None
+    facts = {"settings": settings.model_dump(mode="json"), "dtype": dtype, "seed": seed}
+    kept = _Kept(folder, _called(backbone, lessons, asked, facts))
+    is_main = PartialState(cpu=backbone.device.type == "cpu").is_main_process
+    found: PseudoQueries | None = broadcast_object_list([kept.load() if is_main else None])[0]
+    if found is not None:
+        return found
+    summary = train(backbone, lessons, settings.training, seed=seed, progress=progress, checkpoints=folder)
     backbone = backbone.astype(dtype)
+    if is_main:
+        found = PseudoQueries(_write(backbone, corpus, asked, settings, seed=seed, progress=progress), summary)
+        kept.save(found)
+    written: PseudoQueries = broadcast_object_list([found])[0]
+    return written
+
+
+def _write(
+    backbone: Backbone,
+    corpus: Corpus,
+    asked: Sequence[Sequence[int]],
+    settings: PseudoQuerySettings,
+    *,
+    seed: int,
+    progress: Progress,
+) -> list[tuple[Query, int]]:
     progress.phase("write", len(corpus), "passages")
     written = sampled(
         backbone,
-        [_prompt(backbone, passage, settings.passage_tokens) for passage in corpus],
+        asked,
         copies=settings.per_passage,
         top_k=settings.top_k,
         max_tokens=settings.query_tokens,
@@ -139,12 +176,47 @@ def write_pseudo_queries(
         seed=seed,
         progress=progress,
     )
-    pairs = [
+    return [
         (Query(f"{corpus.docids[row]}#{number}", text), row)
         for row, texts in enumerate(written)
         for number, text in enumerate(_distinct([backbone.decode(one.tokens) for one in texts]))
     ]
-    return PseudoQueries(pairs, summary)
+
+
+def _called(
+    backbone: Backbone, lessons: Sequence[Example], asked: Sequence[Sequence[int]], facts: Mapping[str, Any]
+) -> str:
+    """Digest what decides what is written: the weights, what they are trained on, what they are shown, and `facts`."""
+    shown = [Example(tuple(tokens), ()) for tokens in asked]
+    vocabulary = None if backbone.vocabulary is None else backbone.vocabulary.tolist()
+    return fingerprint(backbone.model, [*lessons, *shown], {**facts, "vocabulary": vocabulary})
+
+
+class _Kept:
+    """The queries written for one training, in the folder of the writer; without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None, called: str) -> None:
+        self._path = folder / _WRITTEN if folder else None
+        self._called = called
+
+    def load(self) -> PseudoQueries | None:
+        """Return what `save` was given under the same name; None where there is none, or it is damaged."""
+        if self._path is None:
+            return None
+        try:
+            table = json.loads(self._path.read_text(encoding="utf-8"))
+            pairs = [(Query(qid, text), int(row)) for qid, text, row in table["queries"]]
+            summary = TrainingSummary(**table["training"])
+        except (OSError, KeyError, TypeError, ValueError):
+            return None  # a damaged one costs its time, not the training
+        return PseudoQueries(pairs, summary) if table["called"] == self._called else None
+
+    def save(self, written: PseudoQueries) -> None:
+        if self._path is None:
+            return
+        queries = [[query.qid, query.text, row] for query, row in written.pairs]
+        table = {"called": self._called, "training": asdict(written.summary), "queries": queries}
+        write_json(self._path, table, "the pseudo-queries")
 
 
 def _lessons(backbone: Backbone, corpus: Corpus, split: Split, settings: PseudoQuerySettings) -> list[Example]:

@@ -49,10 +49,13 @@ def sampled(
         batch_size: prompts continued together, those of like length.
         progress: is told of each prompt that is done with.
 
+    Returns:
+        `copies` texts for each prompt, in the order of the prompts.
+
     Raises:
         ConfigError: a number out of range. DataError: an empty prompt.
     """
-    numbers = {"copies": copies, "top_k": top_k, "batch_size": batch_size}
+    numbers = {"copies": copies, "top_k": top_k, "max_tokens": max_tokens, "batch_size": batch_size}
     for name, number in numbers.items():
         if number < 1:
             raise ConfigError(f"{name} of at least 1", str(number), f"correct {name}")

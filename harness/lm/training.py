@@ -104,7 +104,9 @@ class TrainingSummary:
 
     def behind(self, other: TrainingSummary) -> TrainingSummary:
         """Return this training's summary with the tokens and seconds of one that had to come before it."""
-        return replace(self, tokens=other.tokens + self.tokens, seconds=other.seconds + self.seconds)
+        best = None if self.best_tokens is None else other.tokens + self.best_tokens
+        tokens, seconds = other.tokens + self.tokens, other.seconds + self.seconds
+        return replace(self, tokens=tokens, seconds=seconds, best_tokens=best)
 
     def figures(self) -> dict[str, float]:
         """Return train_tokens and tokens_per_s, as far as something was trained, and what dev queries said of it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,13 @@ import pytest
 
 from baselines.dsi import Dsi, DsiSettings
 from harness.errors import ConfigError
-from harness.lm.backbone import load
+from harness.lm import pseudo_queries
+from harness.lm.backbone import Backbone, load
 from harness.lm.pseudo_queries import (
     NONE,
     TRAINING_FOLDER,
     PseudoQueries,
     PseudoQuerySettings,
-    WriterTrainingSettings,
     write_pseudo_queries,
 )
 from harness.progress import SILENT, Progress
@@ -122,19 +124,81 @@ def test_self_retrieval_learns_titles_from_them(folder: str) -> None:
     assert len(asked) < len(texts)
 
 
-def test_an_interrupted_writer_goes_on_from_its_own_checkpoint(folder: str, tmp_path: Path) -> None:
-    system, progress = dsi(folder, {"sentence": 0.5, "query": 0.0, "pseudo": 0.5}), Phases()
-    training = WriterTrainingSettings.model_validate({"tokens": 400, "checkpoint_s": 0, **FAST})
-    pseudo = system.settings.pseudo_queries.model_copy(update={"training": training})
-    system.settings = system.settings.model_copy(update={"pseudo_queries": pseudo})
-    system.keep_training_in(tmp_path)
-    system.index(CORPUS, TRAIN, Split("dev"))
-    assert (tmp_path / TRAINING_FOLDER).is_dir()
-    again = Dsi(system.settings)
-    again.keep_training_in(tmp_path)
-    again.index(CORPUS, TRAIN, Split("dev"), progress)
-    assert any(name.startswith("pseudo-queries: train, resume at") for name in progress.phases)
-    assert again.search(["which river?"], 5) == system.search(["which river?"], 5)
+@pytest.mark.parametrize("titles", [True, False])
+def test_self_retrieval_learns_from_what_was_written(folder: str, titles: bool) -> None:
+    shares = {"memorise": 0.4, "pseudo": 0.6, "recall": 0, "title": 0, "passage": 0, "content": 0, "assess": 0}
+    given = {"backbone": folder, "assessment": False, "titles": titles, "training": {"tokens": 3000, **FAST}}
+    pseudo = {"per_passage": 1, "query_tokens": 12, "training": {"tokens": 600, **FAST}}
+    table = {**given, "shares": shares, "pseudo_queries": pseudo, "dtype": "float32"}
+    retriever, progress = SelfRetriever(SelfRetrievalSettings.model_validate(table)), Phases()
+    retriever.index(CORPUS, TRAIN, Split("dev"), progress)
+    assert "pseudo-queries: write" in progress.phases
+    assert 3300 < retriever.training_summary()["train_tokens"] <= 3600  # the writer's are counted
+    assert max(int(row["tokens"]) for row in progress.rows) > 2800  # the curve is that of its own
+
+
+class StoppedError(Exception):
+    """The writer's training is interrupted."""
+
+
+class Stopping(Phases):
+    """Stops the writer in the middle of its training."""
+
+    def advance(self, amount: int = 1) -> None:
+        if self.phases[-1].startswith("pseudo-queries: train") and amount:
+            self.phases.append("stopped")
+        elif self.phases[-1] == "stopped":
+            raise StoppedError
+
+
+def test_an_interrupted_writer_goes_on_and_what_it_wrote_is_kept(folder: str, tmp_path: Path) -> None:
+    training = {"tokens": 2000, "checkpoint_s": 0, **FAST}
+    settings = PseudoQuerySettings.model_validate({"per_passage": 2, "query_tokens": 12, "training": training})
+
+    def write(progress: Progress, **changes: Any) -> PseudoQueries:
+        changed = settings.model_copy(update=changes)
+        return write_pseudo_queries(
+            folder, CORPUS, TRAIN, changed, dtype="float32", seed=0, progress=progress, checkpoints=tmp_path
+        )
+
+    with pytest.raises(StoppedError):
+        write(Stopping())
+    second, third, changed, damaged = Phases(), Phases(), Phases(), Phases()
+    found = write(second)
+    assert any(name.startswith("pseudo-queries: train, resume at") for name in second.phases)
+    assert (
+        found.pairs
+        == write_pseudo_queries(folder, CORPUS, TRAIN, settings, dtype="float32", seed=0, progress=SILENT).pairs
+    )
+    assert write(third) == found
+    assert third.phases == ["pseudo-queries: load backbone"]
+    assert write(changed, top_k=2).pairs != found.pairs
+    (tmp_path / TRAINING_FOLDER / "queries.json").write_text("{")
+    assert write(damaged).pairs == found.pairs
+    assert "pseudo-queries: write" in changed.phases and "pseudo-queries: write" in damaged.phases
+
+
+def test_the_writer_does_not_stay_in_memory(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the model that learns from it, it would count as that one's memory."""
+    loaded: list[weakref.ref[Any]] = []
+
+    def watched(name: str) -> Backbone:
+        backbone = load(name)
+        loaded.append(weakref.ref(backbone.model))
+        return backbone
+
+    monkeypatch.setattr(pseudo_queries, "load", watched)
+    gc.disable()
+    try:
+        written(folder)
+        assert [model() for model in loaded] == [None]
+    finally:
+        gc.enable()
+
+
+def test_a_writer_is_asked_no_dev_queries() -> None:
+    with pytest.raises(ConfigError, match="dev_evaluations"):
+        validated(PseudoQuerySettings, {"training": {"dev_evaluations": 3}}, "a test")
 
 
 @pytest.mark.parametrize("settings", [DsiSettings, SelfRetrievalSettings])

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import chisquare
 
 from harness.errors import ConfigError, DataError
+from harness.lm.beam import as_backbone
 from harness.lm.greedy import greedy
 from harness.lm.sampling import sampled
 from tests.lm_models import MODELS, logprobs_after, tiny_llama
@@ -26,6 +27,21 @@ def test_among_one_token_all_copies_are_the_greedy_text(name: str) -> None:
     ):
         assert [copy.tokens for copy in copies] == [one.tokens] * 2
         assert copies[0].logprob == pytest.approx(one.logprob, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"t5", "bart"}))
+def test_copies_that_went_apart_are_each_worth_what_the_model_says(name: str) -> None:
+    """A copy that went on behind another's tokens would be worth something else."""
+    model = MODELS[name][0]()
+    texts = sampled(model, PROMPTS, copies=3, top_k=6, max_tokens=6, end=END)
+    assert all(len({copy.tokens for copy in copies}) > 1 for copies in texts)
+    for prompt, copies in zip(PROMPTS, texts, strict=True):
+        for copy in copies:
+            before, total = list(prompt), 0.0
+            for token in (*copy.tokens, *([END] if copy.ended else [])):
+                total += logprobs_after(as_backbone(model), before)[token]
+                before.append(token)
+            assert copy.logprob == pytest.approx(total, abs=1e-3)
 
 
 def test_neither_batches_nor_later_prompts_change_what_is_drawn() -> None:
@@ -58,12 +74,10 @@ def test_the_first_token_is_drawn_as_often_as_its_probability_says(vocabulary: n
 
 
 def test_numbers_out_of_range() -> None:
-    given = {"copies": 2, "top_k": 3, "batch_size": 4}
+    given = {"copies": 2, "top_k": 3, "max_tokens": 3, "batch_size": 4}
     for name in given:
         with pytest.raises(ConfigError, match=name):
-            sampled(tiny_llama(), PROMPTS, max_tokens=3, end=END, **{**given, name: 0})
-    with pytest.raises(ConfigError, match="token to write"):
-        sampled(tiny_llama(), PROMPTS, copies=1, top_k=1, max_tokens=0, end=END)
+            sampled(tiny_llama(), [], end=END, **{**given, name: 0})
     with pytest.raises(DataError, match="prompt 1"):
         sampled(tiny_llama(), [[3], []], copies=1, top_k=1, max_tokens=2, end=END)
     assert sampled(tiny_llama(), [], copies=1, top_k=1, max_tokens=2, end=END) == []
