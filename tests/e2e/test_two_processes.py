@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,13 +12,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from tests.lm_models import tiny_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def trained(path: Path, processes: int) -> tuple[str, dict[str, torch.Tensor]]:
+def run(module: str, path: Path, processes: int) -> None:
     launch = ["torch.distributed.run", "--nproc-per-node", str(processes), "--standalone", "--module"]
     done = subprocess.run(
-        [sys.executable, "-m", *(launch if processes > 1 else []), "tests.e2e.train_on_processes", str(path)],
+        [sys.executable, "-m", *(launch if processes > 1 else []), module, str(path)],
         cwd=ROOT,
         env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -26,6 +29,10 @@ def trained(path: Path, processes: int) -> tuple[str, dict[str, torch.Tensor]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def trained(path: Path, processes: int) -> tuple[str, dict[str, torch.Tensor]]:
+    run("tests.e2e.train_on_processes", path, processes)
     with safe_open(path, "pt") as file:
         return file.metadata()["processes"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
@@ -37,3 +44,12 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     assert (alone, together) == ("1", "2")
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_the_same_pseudo_queries(tmp_path: Path) -> None:
+    tiny_folder(tmp_path / "model")
+    run("tests.e2e.ask_on_processes", tmp_path, 2)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert {row for _, _, row in first} == {0, 1, 2, 3}
