@@ -65,6 +65,7 @@ def _packed_linear(layer: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.packed = pack(layer.weight)
+            self.weight = layer.weight  # shared, not copied: adapters ask for its number type
             self.bias = None if layer.bias is None else layer.bias.detach()
             self.in_features, self.out_features = layer.in_features, layer.out_features
 

@@ -14,6 +14,7 @@ from harness.lm.backbone import Backbone
 from harness.lm.batches import collate, pack
 from harness.lm.checkpoint import read
 from harness.lm.examples import Example
+from harness.lm.lattice import require_lattice
 from harness.lm.objective import target_loss
 from harness.lm.training import TrainingSettings, train
 from tests.lm_models import tiny_gpt2, tiny_llama
@@ -67,6 +68,31 @@ def test_the_state_of_the_training_is_that_of_the_adapters(tmp_path: Path) -> No
     train(tiny_llama(), EXAMPLES, SETTINGS.model_copy(update={"lora_rank": 0}), checkpoints=tmp_path / "all")
     small, large = (read(next((tmp_path / name).iterdir()))[1]["weights"] for name in ("adapters", "all"))
     assert sum(w.numel() for w in small.values()) < sum(w.numel() for w in large.values()) / 2
+
+
+@pytest.mark.parametrize("make", [tiny_llama, gpt2])
+def test_dev_queries_are_searched_while_adapters_are_trained(make: Any) -> None:
+    """With the adapters as they are at that moment, on the sessions of every search."""
+
+    class Searched:
+        measure, identity = "RR@5", "a test"
+
+        def __init__(self, backbone: Backbone) -> None:
+            self.backbone, self.seen = backbone, list[float]()
+
+        def score(self) -> float:
+            now = Backbone(self.backbone.model, self.backbone.tokenizer)
+            states, _ = require_lattice(now).prefill([[12, 13, 14]])
+            with torch.inference_mode():
+                plain = now.model(torch.tensor([[12, 13, 14]])).logits[0, -1]
+                torch.testing.assert_close(now.logits(states)[0], plain, rtol=1e-4, atol=1e-4)
+            self.seen.append(float(plain[5]))
+            return float(len(self.seen))
+
+    backbone = make()
+    searched = Searched(backbone)
+    train(backbone, EXAMPLES, SETTINGS.model_copy(update={"dev_evaluations": 3}), evaluate=searched)
+    assert len(set(searched.seen)) == 3
 
 
 def test_without_a_layer_to_adapt_there_is_one_clear_error() -> None:
