@@ -205,11 +205,13 @@ class _Kept:
             return None
         try:
             table = json.loads(self._path.read_text(encoding="utf-8"))
+            if table["called"] != self._called:
+                return None
             pairs = [(Query(qid, text), int(row)) for qid, text, row in table["queries"]]
             summary = TrainingSummary(**table["training"])
         except (OSError, KeyError, TypeError, ValueError):
             return None  # a damaged one costs its time, not the training
-        return PseudoQueries(pairs, summary) if table["called"] == self._called else None
+        return PseudoQueries(pairs, summary)
 
     def save(self, written: PseudoQueries) -> None:
         if self._path is None:

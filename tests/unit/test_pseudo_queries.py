@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from harness.lm.pseudo_queries import (
     PseudoQuerySettings,
     write_pseudo_queries,
 )
+from harness.lm.training import TrainingSummary
 from harness.progress import SILENT, Progress
 from harness.types import Corpus, Passage, Query, Split
 from harness.validation import validated
@@ -173,8 +176,10 @@ def test_an_interrupted_writer_goes_on_and_what_it_wrote_is_kept(folder: str, tm
     assert write(third) == found
     assert third.phases == ["pseudo-queries: load backbone"]
     assert write(changed, top_k=2).pairs != found.pairs
-    (tmp_path / TRAINING_FOLDER / "queries.json").write_text("{")
-    assert write(damaged).pairs == found.pairs
+    nameless = json.dumps({"queries": [], "training": asdict(found.summary)})
+    for text in (nameless, "{"):
+        (tmp_path / TRAINING_FOLDER / "queries.json").write_text(text)
+        assert write(damaged).pairs == found.pairs
     assert "pseudo-queries: write" in changed.phases and "pseudo-queries: write" in damaged.phases
 
 
@@ -194,6 +199,14 @@ def test_the_writer_does_not_stay_in_memory(folder: str, monkeypatch: pytest.Mon
         assert [model() for model in loaded] == [None]
     finally:
         gc.enable()
+
+
+def test_tokens_of_a_training_before_count_at_the_best_evaluation_too() -> None:
+    """Else dev_tokens and train_tokens would be counted from different beginnings."""
+    writer, own = TrainingSummary(50, 2.0, 3.0, 1.0), TrainingSummary(350, 8.0, 3.0, 1.0, 1.5, 0.4, 175)
+    figures = own.behind(writer).figures()
+    assert figures == {"train_tokens": 400, "tokens_per_s": 40, "dev_score": 0.4, "dev_tokens": 225, "dev_s": 1.5}
+    assert replace(own, best_score=None, best_tokens=None).behind(writer).best_tokens is None
 
 
 def test_a_writer_is_asked_no_dev_queries() -> None:
