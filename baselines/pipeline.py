@@ -31,7 +31,7 @@ from harness.jsonfile import require
 from harness.lm.training import TrainingSummary
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
-from harness.retriever import Footprint, Reranker, Retriever, System
+from harness.retriever import Footprint, Reranker, Resumable, Retriever, System, with_tokens_of
 from harness.types import Corpus, Hit, Split
 from harness.validation import validated
 
@@ -177,6 +177,11 @@ class Pipeline:
 
         return judge
 
+    def keep_training_in(self, folder: Path) -> None:
+        """Let the first stage go on from where it was stopped, if it can; the cross-encoder is trained in minutes."""
+        if isinstance(self._first, Resumable):
+            self._first.keep_training_in(folder / FIRST)
+
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Rerank the first stage's `depth` hits and return the `k` best.
 
@@ -194,14 +199,14 @@ class Pipeline:
         ]
 
     def training_summary(self) -> dict[str, float]:
-        """Return train_tokens and tokens_per_s of the training, as far as there was one."""
-        return self._summary.figures() if self._summary else {}
+        """Return train_tokens of both stages together and tokens_per_s of the last, as far as there were any."""
+        own = self._summary.figures() if self._summary else {}
+        return with_tokens_of(self._first, own)
 
     def footprint(self) -> Footprint:
         """Count the first stage and the passages' texts as index; the weights of both stages."""
         cross, corpus = self._ready()
-        first = self._first.footprint()
-        return Footprint(first.index_bytes + int(corpus.table.nbytes), first.parameter_bytes + cross.parameter_bytes)
+        return self._first.footprint() + Footprint(int(corpus.table.nbytes), cross.parameter_bytes)
 
     def save(self, folder: Path) -> None:
         """Write the first stage, the cross-encoder, the passages and the settings.

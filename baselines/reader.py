@@ -208,8 +208,7 @@ class DenseReader:
     def footprint(self) -> Footprint:
         """Count the dense index and the passages as index; the weights of encoder and reader as parameters."""
         backbone, corpus = self._ready()
-        dense = self._dense.footprint()
-        return Footprint(dense.index_bytes + int(corpus.table.nbytes), dense.parameter_bytes + backbone.parameter_bytes)
+        return self._dense.footprint() + Footprint(int(corpus.table.nbytes), backbone.parameter_bytes)
 
     def save(self, folder: Path) -> None:
         """Write the reader as a Hugging Face folder; the dense search (`dense/`), passages and settings beside it."""

@@ -94,6 +94,8 @@ def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     meter["rss_peak_bytes"] = {**meter.get("rss_peak_bytes", {}), "search": peak.peak_bytes}
     footprint = retriever.footprint()
     meter["index_bytes"], meter["parameter_bytes"] = footprint.index_bytes, footprint.parameter_bytes
+    if footprint.cache_bytes:
+        meter["cache_bytes"] = footprint.cache_bytes
     _add_device(meter, retriever)
     folder.write_meter(meter)
 

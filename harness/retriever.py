@@ -21,10 +21,20 @@ class Footprint:
 
     index_bytes: bytes of everything beside model weights (postings, vectors, tries, passage store).
     parameter_bytes: bytes of model weights; 0 for systems without a model.
+    cache_bytes: bytes kept of earlier queries to answer later ones faster, which it could do without.
     """
 
     index_bytes: int
     parameter_bytes: int
+    cache_bytes: int = 0
+
+    def __add__(self, other: Footprint) -> Footprint:
+        """Put two stages of one system together."""
+        return Footprint(
+            self.index_bytes + other.index_bytes,
+            self.parameter_bytes + other.parameter_bytes,
+            self.cache_bytes + other.cache_bytes,
+        )
 
 
 @runtime_checkable
@@ -85,6 +95,13 @@ class Resumable(Protocol):
         must end as if it had not been stopped, and `progress` must be told each row of the log once, those of the steps
         before included. The folder is deleted by whoever named it.
         """
+
+
+def with_tokens_of(first: Retriever, figures: Mapping[str, float]) -> dict[str, float]:
+    """Add the training tokens of a system's first stage, if it was trained, to the figures of its own training."""
+    other: Mapping[str, float] = getattr(first, "training_summary", dict)()
+    tokens = sum(found.get("train_tokens", 0) for found in (figures, other))
+    return {**figures, **({"train_tokens": tokens} if tokens else {})}
 
 
 @runtime_checkable

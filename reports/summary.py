@@ -142,6 +142,8 @@ def _price(section: Section) -> str:
     memory = subject.memory_bytes, reference.memory_bytes
     if memory[0] is not None and memory[1]:
         sizes = f"{units.size(memory[0])} against {units.size(memory[1])} of index and parameters"
+        if kept := subject.cost("cache_bytes"):
+            sizes += f", beside {units.size(kept)} of what it has read, kept between queries"
         parts.append(f"{ratio(memory[0] / memory[1])} the memory ({sizes})")
     if not parts:
         return f"Latency and memory of {subject.system} and {reference.system} were not both measured."

@@ -136,9 +136,10 @@ class Views:
         """First words (target) and the rest of the passage (context)."""
         text = self.corpus[row].text
         whole, first = self.backbone.encode_after(prompts.PASSAGE, [prompts.passage_of(text), prompts.prefix_of(text)])
+        whole = whole[: self.passage_tokens]  # as far as the trie goes
         if self.prefixes is None:
-            return [Piece(whole[: len(first)], True), Piece(whole[len(first) : self.passage_tokens], False)]
-        whole, length = [*whole[: self.passage_tokens], self.backbone.end], int(self.prefixes[row])
+            return [Piece(whole[: len(first)], True), Piece(whole[len(first) :], False)]
+        whole, length = [*whole, self.backbone.end], int(self.prefixes[row])
         return [Piece(whole[:length], True), Piece(whole[length:-1], False)]  # <eos> is written only to end a prefix
 
     def _question(self, query: Query) -> list[Piece]:

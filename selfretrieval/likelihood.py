@@ -61,6 +61,11 @@ class Reader:
         result: list[float] = found.tolist()
         return result
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values it keeps."""
+        return self._kept_bytes
+
     def _judged(self, passages: Sequence[int], tails: Sequence[list[int]], work: Work) -> list[float]:
         """Feed each tail behind its passage and score what stands behind its first token."""
         reader, slots = Lattice.joined(self._read(passages, work), self._dtype)

@@ -173,7 +173,7 @@ class Memory:
     def nbytes(self) -> int:
         """Bytes of the trie and of the passages it stands for."""
         priors = (self.prior, self.title_nodes, self.title_prior)
-        arrays = (self.stops, self.rows, *priors, self.sequences.values, self.sequences.offsets)
+        arrays = (self.stops, self.rows, self.heads, *priors, self.sequences.values, self.sequences.offsets)
         return self.trie.nbytes + sum(array.nbytes for array in arrays)
 
     def vocabulary(self, backbone: Backbone, said: Iterable[str] = ()) -> np.ndarray:

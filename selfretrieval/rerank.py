@@ -19,7 +19,7 @@ from harness.lm.lattice import require_lattice
 from harness.lm.session import told
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
-from harness.retriever import Footprint, Resumable, System
+from harness.retriever import Footprint, Resumable, System, with_tokens_of
 from harness.types import Corpus, Hit, Passage, Split
 from harness.validation import validated
 from selfretrieval import prompts
@@ -150,15 +150,11 @@ class SelfRerank:
 
     def training_summary(self) -> dict[str, float]:
         """Return train_tokens of both trainings together and tokens_per_s of the judge's, as far as there were any."""
-        judge = self._model.training_summary()
-        other: dict[str, float] = getattr(self._first, "training_summary", dict)()
-        tokens = sum(found.get("train_tokens", 0) for found in (judge, other))
-        return judge | ({"train_tokens": tokens} if tokens else {})
+        return with_tokens_of(self._first, self._model.training_summary())
 
     def footprint(self) -> Footprint:
         """Count both stages."""
-        first, judge = self._first.footprint(), self._model.footprint()
-        return Footprint(first.index_bytes + judge.index_bytes, first.parameter_bytes + judge.parameter_bytes)
+        return self._first.footprint() + self._model.footprint()
 
     def save(self, folder: Path) -> None:
         """Write both stages into folders of their own, and the settings beside them."""

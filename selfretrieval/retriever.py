@@ -309,9 +309,10 @@ class SelfRetriever:
         return self._summary.figures() if self._summary else {}
 
     def footprint(self) -> Footprint:
-        """Count the trie with its passages' tokens and texts as index, the weights as parameters."""
+        """Count trie, tokens and texts of the passages as index, weights as parameters, what was read as cache."""
         backbone, memory, corpus = self._ready()
-        return Footprint(memory.nbytes + int(corpus.table.nbytes), backbone.parameter_bytes)
+        kept_bytes = self._readers[1].nbytes if self._readers else 0
+        return Footprint(memory.nbytes + int(corpus.table.nbytes), backbone.parameter_bytes, kept_bytes)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder with the trie (`trie/`), the passages and the settings beside it."""

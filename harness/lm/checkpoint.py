@@ -159,5 +159,5 @@ def restore_random_state(state: Mapping[str, torch.Tensor], device: torch.device
     import torch
 
     torch.set_rng_state(state["cpu"])
-    if device.type == "cuda":
+    if device.type == "cuda" and "gpu" in state:  # one of a processor's training goes on as if it had just begun
         torch.cuda.set_rng_state(state["gpu"], device)

@@ -24,6 +24,7 @@ from harness.jsonfile import write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.checkpoint import fingerprint
 from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
+from harness.lm.processes import PATIENCE
 from harness.lm.sampling import sampled
 from harness.lm.training import TrainingSettings, TrainingSummary, train
 from harness.progress import Progress
@@ -143,7 +144,7 @@ def write_pseudo_queries(
     folder = checkpoints / TRAINING_FOLDER if checkpoints else None
     facts = {"settings": settings.model_dump(mode="json"), "dtype": dtype, "seed": seed}
     kept = _Kept(folder, _called(backbone, lessons, asked, facts))
-    is_main = PartialState(cpu=backbone.device.type == "cpu").is_main_process
+    is_main = PartialState(cpu=backbone.device.type == "cpu", timeout=PATIENCE).is_main_process
     found: PseudoQueries | None = broadcast_object_list([kept.load() if is_main else None])[0]
     if found is not None:
         return found

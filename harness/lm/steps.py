@@ -12,6 +12,7 @@ from harness.lm.batches import Rows, share, size_of
 from harness.lm.checkpoint import Row, Story, fingerprint, random_state, restore_random_state
 from harness.lm.examples import Example
 from harness.lm.objective import freeze, layers_of, target_loss
+from harness.lm.processes import PATIENCE
 from harness.lm.session import Clock
 from harness.progress import Progress
 
@@ -33,12 +34,14 @@ class Training:
         clock: Clock,
     ) -> None:
         import torch
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
         from transformers import get_cosine_schedule_with_warmup
 
         torch.manual_seed(seed)
         self._backbone, self._settings, self._clock = backbone, settings, clock
-        self._accelerator = Accelerator(cpu=backbone.device.type == "cpu")
+        self._accelerator = Accelerator(
+            cpu=backbone.device.type == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+        )
         self._came_in = backbone.model.dtype
         self._computing = resolve_dtype(settings.dtype)
         backbone.model.float()

@@ -235,3 +235,18 @@ def test_every_family_has_a_place_and_a_look_in_the_report() -> None:
     assert families <= set(plots.LOOKS)
     looks = [*plots.LOOKS.values(), plots.OTHER]
     assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
+
+
+def test_a_trained_first_stage_counts_and_goes_on_where_it_was_stopped(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Path] = []
+    plain = built(folder).training_summary()["train_tokens"]
+    made = Pipeline(RerankSettings.model_validate({"model": folder, "training": LEARNT}), 0)
+    made.keep_training_in(tmp_path)  # BM25 trains nothing
+    monkeypatch.setattr(made._first, "training_summary", lambda: {"train_tokens": 1000}, raising=False)
+    monkeypatch.setattr(made._first, "keep_training_in", told.append, raising=False)
+    made.keep_training_in(tmp_path)
+    made.index(TWINS, TRAIN, DEV)
+    assert told == [tmp_path / "first"]
+    assert made.training_summary()["train_tokens"] == plain + 1000

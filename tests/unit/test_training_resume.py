@@ -12,7 +12,7 @@ import torch
 
 from harness.errors import StorageError
 from harness.lm.backbone import Backbone
-from harness.lm.checkpoint import NAME, read
+from harness.lm.checkpoint import NAME, random_state, read, restore_random_state
 from harness.lm.examples import Example
 from harness.lm.training import TrainingSettings, TrainingSummary, train
 from tests.lm_models import tiny_gpt2, tiny_llama
@@ -207,3 +207,15 @@ def logged(settings: TrainingSettings) -> list[dict[str, Any]]:
     summary = train(tiny_llama(), EXAMPLES, settings, evaluate=Falling(), progress=log)
     assert isinstance(summary, TrainingSummary)
     return log.rows
+
+
+def test_a_processors_random_state_starts_a_card_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = random_state(torch.device("cpu"))
+    first = torch.rand(3)
+    told: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda value, device: told.append(value))
+    restore_random_state(state, torch.device("cuda"))
+    assert torch.equal(torch.rand(3), first)
+    assert told == []
+    restore_random_state({**state, "gpu": state["cpu"]}, torch.device("cuda"))
+    assert len(told) == 1

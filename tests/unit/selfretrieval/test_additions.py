@@ -387,3 +387,14 @@ def test_results_without_a_limit_of_passes_keep_the_fingerprint_they_had() -> No
     assert "likelihood_passes" not in settings.model_dump(mode="json")
     limited = settings.model_copy(update={"likelihood_passes": 1.5}).model_dump(mode="json")
     assert SelfRetrievalSettings.model_validate(limited).likelihood_passes == 1.5
+
+
+def test_passages_it_keeps_are_counted_apart_from_the_index(folder: str) -> None:
+    one = built(folder, likelihood=True, ranking="log-linear")
+    before = one.footprint()
+    one.search(["which river"], 3)
+    after = one.footprint()
+    assert (after.index_bytes, after.parameter_bytes) == (before.index_bytes, before.parameter_bytes)
+    assert before.cache_bytes == 0 < after.cache_bytes
+    read = {j.candidate.items[0] for j in one.explain(["which river"])[0]}
+    assert after.cache_bytes == sum(one._reader()._kept[entry].nbytes for entry in read)

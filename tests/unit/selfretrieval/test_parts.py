@@ -162,3 +162,13 @@ def test_predicates_say_what_the_subject_is(sentence: str, said: str) -> None:
 def test_predicates_lead_to_title_and_passage(backbone: Backbone) -> None:
     told = [shown(backbone, e) for e in Views(backbone, CORPUS).predicate()]
     assert told[-1].startswith("Question: seat of government\n\n Related document title:*")
+
+
+def test_ten_words_end_where_the_trie_does(backbone: Backbone) -> None:
+    views = Views(backbone, CORPUS, passage_tokens=16)
+    memory = Memory.build(CORPUS, backbone, passage_tokens=16)
+    for row in range(len(CORPUS)):
+        *_, target, rest = views._body(row)
+        body = memory.sequences[row][memory.heads[row] :].tolist()
+        assert [*target.tokens, *rest.tokens] == body[:-1]
+    assert max(len(views._body(row)[0].tokens) for row in range(len(CORPUS))) == 16
