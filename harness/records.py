@@ -122,7 +122,11 @@ class Comparison(TypedDict):
 
 
 class Status(TypedDict):
-    """status.json: how a cell ended. `code` is the SHA-256 of the sources it ran; times are ISO 8601."""
+    """status.json: how a cell ended. `code` is the SHA-256 of the sources it ran; times are ISO 8601.
+
+    machine: processor, memory and cards it ran on, which need not be those of the run's last start; absent in runs of
+    before they were kept.
+    """
 
     format: int
     state: Literal["done", "failed"]
@@ -134,6 +138,7 @@ class Status(TypedDict):
     ended: str
     wall_s: float
     exit_code: int | None
+    machine: NotRequired[dict[str, Any]]
 
 
 class LatencyMs(TypedDict):
@@ -244,6 +249,7 @@ class Meter(TypedDict, total=False):
     gpu_peak_bytes: int
     index_bytes: int
     parameter_bytes: int
+    cache_bytes: int
     model_bytes: int
     threads: int
     device: str
