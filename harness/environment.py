@@ -11,7 +11,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
@@ -104,6 +104,15 @@ def describe(now: Callable[[], datetime] = _now) -> dict[str, Any]:
         "git": _git(Path(__file__).resolve()),
     }
     return {key: value for key, value in found.items() if value not in (None, {}, [])}
+
+
+def machine(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick from what `describe` found that on which times and memory depend.
+
+    >>> machine({"cpu": {"model": "A"}, "python": "3.11.9", "memory_bytes": 8})
+    {'cpu': {'model': 'A'}, 'memory_bytes': 8}
+    """
+    return {name: environment[name] for name in ("cpu", "memory_bytes", "gpus") if name in environment}
 
 
 def code_fingerprint() -> str:

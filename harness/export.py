@@ -49,7 +49,7 @@ def export(folder: Path, out: Path, by: str = "passage") -> Exported:
     """
     run = RunFolder(folder)
     names = finished.datasets(run)
-    done = {cell: _done(run, cell) for cell in run.cells()}
+    done = {cell: not run.problem(cell) for cell in run.cells()}
     if not any(done.values()):
         raise RunFolderError(f"a run with cells that are done in {folder}", "none", "run the experiment first")
     with new_folder(out, "the TREC files") as part:
@@ -59,11 +59,6 @@ def export(folder: Path, out: Path, by: str = "passage") -> Exported:
         files = tuple(sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file()))
     left_out = (f"{c.system} on {c.dataset} (seed {c.seed})" for c, is_done in done.items() if not is_done)
     return Exported(files, tuple(left_out))
-
-
-def _done(run: RunFolder, cell: Cell) -> bool:
-    status = run.status(cell)
-    return status is not None and status["state"] == "done" and status["fingerprint"] == cell.fingerprint
 
 
 def _write(run: RunFolder, dataset: str, cells: Sequence[Cell], folder: Path, by: str) -> None:

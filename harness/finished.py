@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from harness.errors import ConfigError, RunFolderError, UnknownNameError
 from harness.records import Cell
 from harness.retriever import Retriever
-from harness.store import RunFolder
+from harness.store import OTHER_SETTINGS, RunFolder
 
 if TYPE_CHECKING:
     from harness.plan import Spec
@@ -73,6 +73,8 @@ def problem(run: RunFolder, cell: Cell) -> str:
         return "has not run yet"
     if status["state"] != "done":
         return f"failed: {status['reason'] or 'no reason given'}"
+    if status["fingerprint"] != cell.fingerprint:
+        return OTHER_SETTINGS
     model = run.cell(cell).model
     return "" if model.is_dir() else f"cannot answer: {model} is missing"
 

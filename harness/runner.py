@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from harness import __version__, outside
 from harness.child import Outcome, run_child, usable_cores
 from harness.datasets import stored
-from harness.environment import code_fingerprint, describe
+from harness.environment import code_fingerprint, describe, machine
 from harness.errors import DataError, RunFolderError
 from harness.experiment import Experiment
 from harness.jsonfile import AGAIN
@@ -210,6 +210,7 @@ class _Running:
             ended=_now(),
             wall_s=time.monotonic() - begin,
             exit_code=outcome.exit_code,
+            machine=machine(self._environment),
         )
         folder.write_status(status)
         return status

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "OTHER_SETTINGS",
     "AnswerRow",
     "AnswersRecord",
     "BeamRow",
@@ -65,6 +66,9 @@ __all__ = [
     "Status",
     "slug",
 ]
+
+OTHER_SETTINGS = "has only the result of other settings"
+"""What is wrong with a cell that was done before its experiment changed, and not again since."""
 
 
 def slug(name: str) -> str:
@@ -316,6 +320,16 @@ class RunFolder:
     def status(self, cell: CellKey) -> Status | None:
         """Read how a cell ended; None while it has not ended."""
         return self.cell(cell).status()
+
+    def problem(self, cell: Cell) -> str:
+        """Say why a cell has no result as it is planned; empty where it has one."""
+        status = self.status(cell)
+        if status is None:
+            return "never finished"
+        if status["state"] != "done":
+            phase = f" during {status['phase']}" if status.get("phase") else ""
+            return f"failed{phase}: {status['reason'] or 'no reason was recorded'}"
+        return "" if status["fingerprint"] == cell.fingerprint else OTHER_SETTINGS
 
     def meter(self, cell: CellKey) -> Meter:
         """Read a cell's time, memory and size; empty when nothing was measured."""

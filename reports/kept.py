@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.kept import KeptCell, data_marks, read
+from harness.kept import Asked, KeptCell, asked, data_marks, read
 from reports import units
 from reports.markup import Cell, Line, Table, to_md
 
@@ -34,18 +34,18 @@ def _table(cells: Sequence[KeptCell]) -> Table:
         "Training tokens",
         "p50",
         "Index and weights",
+        "Peak RSS, searching",
         "Fingerprint",
     )
-    marks = data_marks(cell["checksum"] for cell in cells)
-    same = [cell for cell in cells if not marks[cell["checksum"]]]
-    queries = max((row["n"] for cell in same for row in cell["results"]), default=0)
+    marks = data_marks(map(asked, cells))
+    same = [cell for cell in cells if not marks[asked(cell)]]
     best = [
         max((v for c in same if c["family"] != "bracket" and (v := _value(c, m)) is not None), default=None)
         for m in MEASURES
     ]
     lines = []
     for cell in cells:
-        meter, mark = cell["meter"], marks[cell["checksum"]]
+        meter, mark = cell["meter"], marks[asked(cell)]
         scores = [_value(cell, measure) for measure in MEASURES]
         held = [b for b in (meter.get("index_bytes"), meter.get("parameter_bytes")) if b is not None]
         latency = meter.get("latency_ms")
@@ -53,6 +53,7 @@ def _table(cells: Sequence[KeptCell]) -> Table:
             units.count(meter.get("train_tokens")),
             units.milliseconds(latency["p50"] if latency else None),
             units.size(sum(held) if held else None),
+            units.size(meter.get("rss_peak_bytes", {}).get("search")),
             cell["fingerprint"][:_SHOWN],
         ]
         cells_of = [
@@ -65,16 +66,25 @@ def _table(cells: Sequence[KeptCell]) -> Table:
             *map(Cell, texts),
         ]
         lines.append(Line(cell["family"], tuple(cells_of), muted=cell["family"] == "bracket"))
-    first = same[0]
-    caption = (
-        f"{first['experiment']}, {first['dataset']}: {units.count(queries)} queries, data {first['checksum'][:_SHOWN]}"
-    )
+    first, data = same[0], asked(same[0])
+    sample = next((f" ({cell['sample']})" for cell in same if cell.get("sample")), "")
+    caption = f"{first['experiment']}, {first['dataset']}: {_queries(data)}{sample}, data {data.checksum[:_SHOWN]}"
     notes = tuple(
-        f"{mark} measured on other data ({checksum[:_SHOWN]}): not comparable with the other rows"
-        for checksum, mark in marks.items()
+        f"{mark} measured on other {_difference(other, data)}: not comparable with the other rows"
+        for other, mark in marks.items()
         if mark
     )
     return Table("kept", caption, heads, tuple(lines), notes)
+
+
+def _queries(data: Asked) -> str:
+    return f"{units.count(data.n)} {'' if data.split == 'test' else f'{data.split} '}queries"
+
+
+def _difference(other: Asked, data: Asked) -> str:
+    if other.checksum != data.checksum:
+        return f"data ({other.checksum[:_SHOWN]})"
+    return f"queries ({units.count(other.n)} of {other.split})"
 
 
 def _value(cell: KeptCell, measure: str) -> float | None:

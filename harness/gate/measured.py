@@ -93,7 +93,7 @@ def _checksums(experiment: ExperimentRecord) -> dict[str, str]:
 
 
 def _entry(run: RunFolder, cells: Sequence[Cell]) -> Entry:
-    problems = {cell: problem for cell in cells if (problem := _problem(run, cell))}
+    problems = {cell: problem for cell in cells if (problem := run.problem(cell))}
     done = [cell for cell in cells if cell not in problems]
     several = len(cells) > 1
     return Entry(
@@ -103,17 +103,6 @@ def _entry(run: RunFolder, cells: Sequence[Cell]) -> Entry:
         values=_mean_values([run.per_query(cell) for cell in done]),
         costs=_mean_costs([costs_of(run.meter(cell)) for cell in done]),
     )
-
-
-def _problem(run: RunFolder, cell: Cell) -> str:
-    """Say why a cell has no result; empty where it has one."""
-    status = run.status(cell)
-    if status is None:
-        return "never finished"
-    if status["state"] != "done":
-        phase = f" during {status['phase']}" if status.get("phase") else ""
-        return f"failed{phase}: {status['reason'] or 'no reason was recorded'}"
-    return "" if status["fingerprint"] == cell.fingerprint else "has only the result of other settings"
 
 
 def _mean_values(seeds: Sequence[Values]) -> dict[str, dict[str, float]]:

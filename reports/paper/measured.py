@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import kept
 from harness.errors import DataError, RunFolderError
-from harness.kept import KeptCell
+from harness.kept import Asked, KeptCell, asked
 from harness.store import RunFolder
 from reports import units
 from reports.paper.recipes import Recipe
@@ -32,11 +32,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Group:
-    """One system on one dataset, all its seeds."""
+    """One system on one dataset, all its seeds.
+
+    others: seeds with other settings than the one that ended last; of another recipe, they take no part.
+    """
 
     system: str
     family: str
     cells: tuple[KeptCell, ...]
+    others: tuple[KeptCell, ...] = ()
 
     @property
     def fingerprints(self) -> str:
@@ -71,23 +75,36 @@ class Group:
 
 @dataclass(frozen=True)
 class Data:
-    """One dataset as one experiment used it: its passages, queries and judgements have this `checksum`.
+    """One dataset as one experiment used it.
 
-    label: names it in heads and notes; its name alone, where no other experiment beside it has one of that name.
+    label: names it in heads and notes; its name alone, where nothing beside it is called so. asked: which of its
+    queries were evaluated. sample: which it had been cut to, in words; empty where it has them all.
     """
 
     experiment: str
     name: str
     label: str
-    checksum: str
-    queries: int
+    asked: Asked
+    sample: str
     corpus: Mapping[str, int]
     groups: Mapping[str, Group]
 
     @property
+    def checksum(self) -> str:
+        """Of passages, queries and judgements."""
+        return self.asked.checksum
+
+    @property
+    def queries(self) -> int:
+        """How many were evaluated."""
+        return self.asked.n
+
+    @property
     def described(self) -> str:
-        """Name, number of queries and first digits of the checksum."""
-        return f"{self.name} ({units.count(self.queries)} queries, data {self.checksum[:SHOWN]})"
+        """Name, number of queries, how they were chosen, and first digits of the checksum."""
+        split = "" if self.asked.split == "test" else f"{self.asked.split} "
+        chosen = f": {self.sample}" if self.sample else ""
+        return f"{self.name} ({units.count(self.queries)} {split}queries{chosen}, data {self.checksum[:SHOWN]})"
 
 
 @dataclass(frozen=True)
@@ -117,9 +134,9 @@ class Measured:
         )
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds of all cells."""
-        return tuple(sorted({c["seed"] for d in self.data for g in d.groups.values() for c in g.cells}))
+    def groups(self) -> tuple[Group, ...]:
+        """Every system on every dataset."""
+        return tuple(group for data in self.data for group in data.groups.values())
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -190,14 +207,15 @@ def _together(recipe: Recipe, found: Sequence[Found], names: Sequence[str]) -> M
 
 def _of_experiment(recipe: Recipe, found: Sequence[Found], name: str) -> list[Data]:
     cells = [f.cell for f in found if f.cell["experiment"] == name]
-    keys = dict.fromkeys(map(_measured_on, cells))
+    keys = dict.fromkeys((cell["dataset"], asked(cell)) for cell in cells)
     return [d for key in keys if _fills(recipe, d := _data(name, *key, cells))]
 
 
 def _label(data: Data, beside: Sequence[Data]) -> str:
-    """Name a dataset so that its columns are told from those of another experiment on one of the same name."""
-    others = {d.experiment for d in beside if d.name == data.name}
-    return data.name if len(others) == 1 else f"{data.name} of {data.experiment}"
+    """Name a dataset so that its columns are told from others of the same name: of its experiment, or of another."""
+    named = [d.experiment for d in beside if d.name == data.name]
+    name = data.described if named.count(data.experiment) > 1 else data.name
+    return name if len(set(named)) == 1 else f"{name} of {data.experiment}"
 
 
 def _fills(recipe: Recipe, data: Data) -> bool:
@@ -211,19 +229,20 @@ def _fills(recipe: Recipe, data: Data) -> bool:
     return True
 
 
-def _measured_on(cell: KeptCell) -> tuple[str, str, int]:
-    """Tell data apart: the checksum does not cover that only the first queries were evaluated."""
-    return cell["dataset"], cell["checksum"], max((row["n"] for row in cell["results"]), default=0)
-
-
-def _data(experiment: str, name: str, checksum: str, queries: int, cells: Sequence[KeptCell]) -> Data:
-    own = [cell for cell in cells if _measured_on(cell) == (name, checksum, queries)]
-    groups = {}
-    for label in dict.fromkeys(cell["system"] for cell in own):
-        of_label = tuple(cell for cell in own if cell["system"] == label)
-        groups[label] = Group(label, of_label[0]["family"], of_label)
+def _data(experiment: str, name: str, data: Asked, cells: Sequence[KeptCell]) -> Data:
+    own = [cell for cell in cells if (cell["dataset"], asked(cell)) == (name, data)]
+    labels = dict.fromkeys(cell["system"] for cell in own)
+    groups = {label: _group(label, [cell for cell in own if cell["system"] == label]) for label in labels}
     corpus = next((cell["corpus"] for cell in own if cell.get("corpus")), {})
-    return Data(experiment, name, name, checksum, queries, corpus, groups)
+    sample = next((cell["sample"] for cell in own if cell.get("sample")), "")
+    return Data(experiment, name, name, data, sample, corpus, groups)
+
+
+def _group(label: str, cells: Sequence[KeptCell]) -> Group:
+    """Put the seeds of one recipe together: an average with those of an older one is of nothing that was ever run."""
+    newest = max(cells, key=lambda cell: cell["ended"])["settings"]
+    same = tuple(cell for cell in cells if cell["settings"] == newest)
+    return Group(label, same[0]["family"], same, tuple(cell for cell in cells if cell["settings"] != newest))
 
 
 def _value(cell: KeptCell, measure: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from harness.kept import KeptCell
 from reports import units
 from reports.markup import Cell, Line, Table
 from reports.paper import departures
@@ -85,11 +86,47 @@ def notes_of(recipe: Recipe, published: Published, measured: Measured | None) ->
     notes += departures.notes(measured)
     notes += [said for data in measured.data if (said := _read(data))]
     notes += [said for data in measured.data if (said := _fewer(recipe, data))]
-    if len(measured.seeds) == 1:
-        notes.append(f"One seed ({measured.seeds[0]}): how far figures vary from seed to seed is unknown.")
-    else:
-        notes.append(f"Figures measured here are means over {len(measured.seeds)} seeds.")
+    notes += [said for data in measured.data if (said := _other_recipes(data))]
+    notes.append(_seeds(recipe, measured))
     return tuple(notes)
+
+
+def _seeds(recipe: Recipe, measured: Measured) -> str:
+    """Say over how many seeds figures are means: systems may have run with more of them than others."""
+    behind = [seeds for group in measured.groups if (seeds := [c["seed"] for c in _telling(recipe, group.cells)])]
+    fewest, most = min(map(len, behind), default=1), max(map(len, behind), default=1)
+    if most == 1:
+        every = ", ".join(map(str, sorted({seed for seeds in behind for seed in seeds})))
+        return f"One seed ({every}): how far figures vary from seed to seed is unknown."
+    if fewest == most:
+        return f"Figures measured here are means over {most} seeds."
+    return (
+        f"Figures measured here are means over {fewest} to {most} seeds, as many as there are fingerprints beside them."
+    )
+
+
+def _telling(recipe: Recipe, cells: Sequence[KeptCell]) -> list[KeptCell]:
+    """Keep the cells that hold what a table shows: beams and answers are measured on one seed of a system."""
+    if recipe.shape == "beams":
+        return [cell for cell in cells if cell.get("beams")]
+    if _of_answers(recipe):
+        return [cell for cell in cells if "answers" in cell]
+    return list(cells)
+
+
+def _of_answers(recipe: Recipe) -> bool:
+    return any(name.startswith("answers.") for name in recipe.measures.values())
+
+
+def _other_recipes(data: Data) -> str:
+    """Name the cells that were left out, because they are of another recipe than the newest seed of their system."""
+    names = ", ".join(
+        f"{cell['system']} seed {cell['seed']} ({cell['fingerprint'][:SHOWN]})"
+        for group in data.groups.values()
+        for cell in group.others
+    )
+    said = f"Left out on {data.label}, being of other settings than the newest cell of the system: {names}."
+    return said if names else ""
 
 
 def _fewer(recipe: Recipe, data: Data) -> str:
@@ -97,7 +134,7 @@ def _fewer(recipe: Recipe, data: Data) -> str:
     cells = [cell for group in data.groups.values() for cell in group.cells]
     if recipe.shape == "beams":
         what, counts = "every beam", {row["n"] for cell in cells for row in cell.get("beams", ())}
-    elif any(name.startswith("answers.") for name in recipe.measures.values()):
+    elif _of_answers(recipe):
         what, counts = "the answers", {cell["answers"]["n"] for cell in cells if "answers" in cell}
     else:
         return ""
@@ -135,7 +172,7 @@ class _Block:
         for column in table.figures:
             end = column.rpartition(".")[2]
             wanted.setdefault(recipe.measures[end], end)
-        self.data = data
+        self.data, self._recipe = data, recipe
         self.measures = list(wanted)
         self.heads = (
             *(f"{data.label} {_here(recipe, measure, wanted[measure])} ({HERE})" for measure in self.measures),
@@ -148,7 +185,8 @@ class _Block:
         for measure in self.measures:
             value = group.percent(measure) if group else None
             yield Cell() if value is None else figure(value)
-        yield Cell(group.fingerprints) if group else Cell()
+        cells = _telling(self._recipe, group.cells) if group else []
+        yield Cell(", ".join(cell["fingerprint"][:SHOWN] for cell in cells)) if cells else Cell()
 
 
 def _here(recipe: Recipe, measure: str, end: str) -> str:

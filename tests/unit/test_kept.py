@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,53 @@ def test_what_was_not_kept_by_this_program_is_refused(run: Path, tmp_path: Path)
     file.write_text('{"format": 99, "cells": []}')
     with pytest.raises(RunFolderError, match="format"):
         kept.keep(run, file)
+    for text in ('{"format": 1}', '{"format": 1, "cells": {}}', (run / "experiment.json").read_text()):
+        file.write_text(text)
+        with pytest.raises(RunFolderError, match="a file of another kind"):
+            kept.keep(run, file)
+        assert file.read_text() == text
+
+
+@pytest.mark.parametrize("change", [{"n": 7}, {"split": "dev"}])
+def test_a_result_that_says_less_does_not_replace_one(run: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    file = tmp_path / "kept.json"
+    kept.keep(run, file)
+    before = file.read_text()
+    rows = json.loads((run / "results.json").read_text())
+    whole = (run / "results.json").read_text()
+    (run / "results.json").write_text(json.dumps([row | change for row in rows]))
+    with pytest.raises(RunFolderError, match="120 test queries"):
+        kept.keep(run, file)
+    assert file.read_text() == before
+    # In a file of its own it stands beside whole ones, marked.
+    apart = tmp_path / "apart.json"
+    kept.keep(run, apart)
+    record = json.loads(apart.read_text())
+    record["cells"] += [cell | {"seed": seed} for cell in json.loads(before)["cells"] for seed in (1, 2)]
+    apart.write_text(json.dumps(record))
+    said = "queries (7 of test)" if "n" in change else "queries (120 of dev)"
+    assert f"*† measured on other {said}: not comparable with the other rows*" in markdown(apart)
+    # The other way round, a whole one takes the place of a part.
+    (run / "results.json").write_text(whole)
+    if "n" in change:
+        kept.keep(run, apart)
+        assert "†" not in markdown(apart)
+
+
+def test_the_machine_is_the_one_a_cell_ran_on(run: Path, tmp_path: Path) -> None:
+    folder = RunFolder(run)
+    first = next(c for c in folder.cells() if not folder.problem(c))
+    path = first.folder / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": {"cpu": {"model": "Another"}}}))
+    models = {c["system"]: c["machine"]["cpu"]["model"] for c in kept.keep(run, tmp_path / "kept.json")}
+    assert models.pop(first.system) == "Another"
+    assert set(models.values()) == {"Invented CPU"}
+
+
+def test_a_set_cut_to_fewer_queries_says_so_in_the_caption(run: Path, tmp_path: Path) -> None:
+    record = json.loads((run / "experiment.json").read_text())
+    (card,) = record["datasets"].values()
+    card["protocol"]["sample"] = "the 120 of 900 test queries with the smallest hash"
+    (run / "experiment.json").write_text(json.dumps(record))
+    kept.keep(run, tmp_path / "kept.json")
+    assert "120 queries (the 120 of 900 test queries with the smallest hash), data" in markdown(tmp_path / "kept.json")

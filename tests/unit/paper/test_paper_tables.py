@@ -49,7 +49,7 @@ def test_published_stands_beside_measured_with_its_cell(tmp_path: Path) -> None:
     notes = " ".join(table.notes)
     assert "kept.json" in notes
     assert "arXiv 2403.00801" in notes
-    assert "means over 2 seeds" in notes
+    assert "means over 1 to 2 seeds, as many as there are fingerprints beside them" in notes
     assert "self-retrieval 20\u202f000 training tokens, 540\u202fMB of weights" in notes
 
 
@@ -66,6 +66,50 @@ def test_rows_without_a_published_one_are_marked_and_come_last(tmp_path: Path) -
 def test_one_seed_says_that_the_spread_is_unknown(tmp_path: Path) -> None:
     table, _ = rows_of(find("table", 1), STANDARD[:2], tmp_path)
     assert "One seed (0): how far figures vary from seed to seed is unknown." in table.notes
+
+
+def test_seeds_of_another_recipe_are_left_out_and_named(tmp_path: Path) -> None:
+    recipes = [{"tokens": 400}, {"tokens": 200}]
+    cells = [
+        cell("standard", "self-retrieval", hits(h, h, h), seed=seed, settings=recipe)
+        for seed, (h, recipe) in enumerate(zip((0.9, 0.1), recipes, strict=True))
+    ]
+    for newest, other in ((0, 1), (1, 0)):
+        cells[newest]["ended"], cells[other]["ended"] = "2026-01-02T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
+        table, rows = rows_of(find("table", 1), cells, tmp_path)
+        (ours,) = [row for row in rows if row["System"] == "Self-Retrieval (StableLM)"]
+        assert ours["toy Hits@1 (measured here)"] == ("90.0", "10.0")[newest]
+        assert ours["toy cell"] == f"{newest}self-re"
+        said = (
+            f"being of other settings than the newest cell of the system: self-retrieval seed {other} ({other}self-re)."
+        )
+        assert any(note.endswith(said) for note in table.notes)
+        assert f"One seed ({newest}): how far figures vary from seed to seed is unknown." in table.notes
+
+
+def test_answers_name_the_seed_they_were_measured_on_alone(tmp_path: Path) -> None:
+    cells = [cell("answering", "self-retrieval", hits(0.1, 0.1, 0.1), seed=0, exact_match=0.5)]
+    cells.append(cell("answering", "self-retrieval", hits(0.1, 0.1, 0.1), seed=1))
+    table, rows = rows_of(find("table", 5), cells, tmp_path)
+    assert {row["toy cell"] for row in rows if row["toy Exact Match (measured here)"]} == {"0self-re"}
+    assert "One seed (0): how far figures vary from seed to seed is unknown." in table.notes
+
+
+def test_results_on_dev_stand_in_columns_of_their_own(tmp_path: Path) -> None:
+    test, dev = (cell("standard", name, hits(0.1, 0.1, 0.1)) for name in ("bm25", "dense"))
+    for row in dev["results"]:
+        row["split"] = "dev"
+    table, _ = rows_of(find("table", 1), [test, dev], tmp_path)
+    heads = [head for head in table.heads if head.endswith(" cell")]
+    assert heads == [f"toy (40 {split}queries, data c0ffee00) cell" for split in ("", "dev ")]
+
+
+def test_a_set_cut_to_fewer_queries_says_so_in_the_caption(tmp_path: Path) -> None:
+    one = cell("standard", "bm25", hits(0.1, 0.1, 0.1)) | {
+        "sample": "the 40 of 900 test queries with the smallest hash"
+    }
+    table, _ = rows_of(find("table", 1), [one], tmp_path)
+    assert "toy (40 queries: the 40 of 900 test queries with the smallest hash, data c0ffee00)" in table.caption
 
 
 def test_answers_and_beams_fill_their_tables(tmp_path: Path) -> None:
