@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,18 +19,17 @@ from reports import build as report_build
 from reports.load import FAMILIES, MEASURE_ORDER, Report, Row, Section, load
 from reports.marks import PARTLY_TESTED
 from reports.overlay import named, paired, untested
-from reports.units import label, p_equals, score, signed, size
+from reports.units import label, p_equals, score, signed
 
 OURS = {"index.html", "report.md", "tables", "figures"}
 """What the folder of a comparison holds."""
 
 
 class Part(NamedTuple):
-    """What one run says of one dataset, and the machine it ran on."""
+    """What one run says of one dataset."""
 
     run: str
     section: Section
-    machine: str
 
 
 def build(folders: Sequence[Path], out: Path) -> Path:
@@ -61,7 +60,7 @@ def merge(reports: Sequence[Report], folders: Sequence[Path], target: Path) -> R
     parts: dict[str, list[Part]] = {}
     for name, report in zip(names, reports, strict=True):
         for section in report.sections:
-            parts.setdefault(section.dataset, []).append(Part(name, _moved(section, name, target), _machine(report)))
+            parts.setdefault(section.dataset, []).append(Part(name, _moved(section, name, target)))
     sections = [
         _joined(group, len(groups) > 1, groups, primary) for groups in map(_groups, parts.values()) for group in groups
     ]
@@ -115,8 +114,7 @@ def _joined(parts: Sequence[Part], apart: bool, groups: Sequence[Sequence[Part]]
     data = next((p.section.data for p in parts if p.section.data.is_dir()), first.data)
     warning = _apart(first.dataset, groups) if apart else ""
     own = replace(first, dataset=dataset, slug=slug(dataset), rows=tuple(rows), primary=primary, data=data)
-    runs, differ = [part.run for part in parts], len({part.machine for part in parts}) > 1
-    return replace(own, warning=warning, comparisons=paired(own.rows, runs), machines_differ=differ)
+    return replace(own, warning=warning, comparisons=paired(own.rows, [part.run for part in parts]))
 
 
 def _apart(dataset: str, groups: Sequence[Sequence[Part]]) -> str:
@@ -164,24 +162,17 @@ def _each(names: Sequence[str], texts: Sequence[str]) -> str:
 
 def _warnings(names: Sequence[str], reports: Sequence[Report], primary: str) -> tuple[str, ...]:
     said = []
-    machines = [_machine(report) for report in reports]
-    if len(set(machines)) > 1:
-        listed = "; ".join(f"{name}: {machine}" for name, machine in zip(names, machines, strict=True))
+    ran_on = [frozenset().union(*(section.machines for section in report.sections)) for report in reports]
+    if len(frozenset().union(*ran_on)) > 1:
+        listed = "; ".join(
+            f"{name}: {' and '.join(sorted(own))}" for name, own in zip(names, ran_on, strict=True) if own
+        )
         said.append(
             f"The runs come from different machines ({listed}), so times and peaks of memory must not be compared."
         )
     if any(report.primary != primary for report in reports):
         said.append(f"The runs have different primary measures; {label(primary)}, that of {names[0]}, is shown.")
     return tuple(said)
-
-
-def _machine(report: Report) -> str:
-    environment: Mapping[str, Any] = report.experiment.get("environment") or {}
-    cpu = environment.get("cpu") or {}
-    model, cores = cpu.get("model") or "unknown processor", cpu.get("cores_usable") or "unknown number of"
-    # Name, memory and driver of each card; another driver is no other machine.
-    gpus = [str(gpu).partition(",")[0] for gpu in environment.get("gpus") or ()]
-    return ", ".join((str(model), f"{cores} cores", size(environment.get("memory_bytes")), *gpus))
 
 
 def sentences(report: Report) -> dict[str, tuple[str, ...]]:

@@ -79,7 +79,7 @@ def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:
     if len(rows) < 2:
         return None
     points = [(x, s.value) for _, s, x in rows]
-    front = [] if timed and section.machines_differ else plots.pareto(points)
+    front = [] if timed and len(section.machines) > 1 else plots.pareto(points)
     slug = f"{kind}-{section.slug}"
     with plots.canvas(3.9) as figure:
         axes = figure.subplots()
@@ -114,7 +114,7 @@ def _trade(section: Section, folder: Path, price: Price) -> Drawing | None:
 def _front(names: str) -> str:
     """Say which systems are on the front, or why there is none."""
     if not names:
-        return "No Pareto front is drawn: the runs come from different machines, whose times must not be compared."
+        return "No Pareto front is drawn: the systems ran on different machines, whose times must not be compared."
     return f"No other system is both better and cheaper than those on the Pareto front: {names}."
 
 

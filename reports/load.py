@@ -17,9 +17,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from harness import store as stored
+from harness.datasets.sampling import sampled
 from harness.errors import RunFolderError
 from harness.store import RunFolder, slug
-from reports import answers, beams
+from reports import answers, beams, machines
 from reports.answers import Answers
 from reports.beams import Beam
 from reports.units import SIGNIFICANT
@@ -70,7 +71,7 @@ class Comparison:
 class Cell:
     """One dataset x system x seed; `state` is "done", "failed" or "missing" (planned, never finished).
 
-    folder: as the run names it, and as a link of the page; path: where it lies.
+    folder: as the run names it, and as a link of the page; path: where it lies. machine: on which it ran, in words.
     """
 
     seed: int
@@ -83,6 +84,7 @@ class Cell:
     beams: tuple[Beam, ...] = ()
     answers: Answers | None = None
     path: Path = Path()
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,7 @@ class Section:
     """One dataset; `rows` by family, then in the order of the experiment; `answering` compares answers in words.
 
     split: the evaluated one. data: folder of the stored dataset. warning: why its figures must not be set beside those
-    of another dataset of this name; empty where nothing speaks against it. machines_differ: whether its systems ran on
-    machines of several kinds, so that their times must not be compared.
+    of another dataset of this name; empty where nothing speaks against it.
     """
 
     dataset: str
@@ -166,7 +167,11 @@ class Section:
     split: str = "test"
     data: Path = Path()
     warning: str = ""
-    machines_differ: bool = False
+
+    @property
+    def machines(self) -> frozenset[str]:
+        """On which machines its cells ran; times and memory of several must not be compared."""
+        return frozenset(cell.machine for row in self.rows for cell in row.cells if cell.machine)
 
     @property
     def most_seeds(self) -> int:
@@ -178,6 +183,16 @@ class Section:
         """Whether the dataset has no queries at all, so that nothing could be evaluated."""
         queries = self.card.get("queries")
         return isinstance(queries, Mapping) and bool(queries) and not any(queries.values())
+
+    @property
+    def queries(self) -> str:
+        """Say which queries were evaluated; where not all, how many of how many, and how they were chosen."""
+        cut = sampled(self.card) if self.split == "test" else ""
+        n = next((score.n for row in self.rows if (score := row.score(self.primary))), None)
+        there = (self.card.get("queries") or {}).get(self.split)
+        if n is None or there is None or n >= there:
+            return cut or f"the {self.split} queries"
+        return f"the first {n} of {cut or f'the {there} {self.split} queries'}"
 
     def ranked(self, measure: str | None = None) -> list[Row]:
         """Return the rows that have a score and are no brackets, best first."""
@@ -282,7 +297,7 @@ def _report(store: RunFolder) -> Report:
     experiment: Mapping[str, Any] = {**store.experiment()}
     planned, results, significance = store.cells(), store.results(), store.significance()
     answered = store.answer_significance()
-    primary = str(experiment["primary"])
+    primary, here = str(experiment["primary"]), machines.named(experiment.get("environment") or {})
     known = [str(m) for m in experiment["measures"]]
     measures = [m for m in MEASURE_ORDER if m in known] + [m for m in known if m not in MEASURE_ORDER]
     sections = []
@@ -291,18 +306,22 @@ def _report(store: RunFolder) -> Report:
         scores = [r for r in results if r["dataset"] == dataset]
         pairs = _comparisons([r for r in significance if r["dataset"] == dataset], len(experiment["seeds"]))
         answering = _comparisons([r for r in answered if r["dataset"] == dataset], 1)
-        rows = _rows(store, [c for c in planned if c.dataset == dataset], scores)
+        rows = _rows(store, [c for c in planned if c.dataset == dataset], scores, here)
         card, split, data = cards.get(dataset, {}), str(experiment["split"]), store.data_folder(dataset)
         sections.append(Section(dataset, slug(dataset), card, rows, pairs, primary, answering, split, data))
     seeds = tuple(int(s) for s in experiment["seeds"])
-    return Report(experiment, tuple(sections), tuple(measures), primary, seeds)
+    warning = machines.warning(name for section in sections for name in section.machines)
+    return Report(experiment, tuple(sections), tuple(measures), primary, seeds, warnings=(warning,) if warning else ())
 
 
-def _rows(store: RunFolder, planned: Sequence[stored.Cell], results: Sequence[stored.Result]) -> tuple[Row, ...]:
+def _rows(
+    store: RunFolder, planned: Sequence[stored.Cell], results: Sequence[stored.Result], here: str
+) -> tuple[Row, ...]:
+    """Read the systems of a dataset; `here`: the machine of cells that do not say on which they ran."""
     rows = []
     for system in dict.fromkeys(c.system for c in planned):
         own = [c for c in planned if c.system == system]
-        cells = tuple(_cell(store, c) for c in own)
+        cells = tuple(_cell(store, c, here) for c in own)
         done = {c.seed for c in cells if c.state == "done"}
         scores = _scores([r for r in results if r["system"] == system and r["seed"] in done])
         rows.append(Row(system, own[0].registered, own[0].family, cells, scores))
@@ -310,7 +329,7 @@ def _rows(store: RunFolder, planned: Sequence[stored.Cell], results: Sequence[st
     return tuple(sorted(rows, key=lambda r: (place.get(r.family, len(place)), r.family)))
 
 
-def _cell(store: RunFolder, planned: stored.Cell) -> Cell:
+def _cell(store: RunFolder, planned: stored.Cell, here: str) -> Cell:
     folder, seed = planned.folder.relative_to(store.path).as_posix(), planned.seed
     status = store.status(planned)
     if status is None:
@@ -321,10 +340,15 @@ def _cell(store: RunFolder, planned: stored.Cell) -> Cell:
         phase = f"during {status['phase']}: " if status.get("phase") else ""
         reason = f"{phase}{status.get('reason') or 'no reason was recorded'}"
         return Cell(seed, folder, "failed", reason, wall_s, {}, (), path=planned.folder)
+    if status["fingerprint"] != planned.fingerprint:
+        reason = f"it {stored.OTHER_SETTINGS}: the run was interrupted"
+        return Cell(seed, folder, "missing", reason, wall_s, {}, (), path=planned.folder)
     meter: Mapping[str, Any] = {**store.meter(planned)}
     training, own = tuple(store.training(planned)), store.cell(planned)
     extras = beams.read(own.beams()), answers.read(own.answers())
-    return Cell(seed, folder, "done", "", wall_s, meter, training, *extras, planned.folder)
+    own_machine = status.get("machine")
+    machine = "" if planned.outside else machines.named(own_machine) if own_machine else here
+    return Cell(seed, folder, "done", "", wall_s, meter, training, *extras, planned.folder, machine)
 
 
 def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:

@@ -47,7 +47,9 @@ def quality(report: Report, section: Section) -> Table:
 def _quality_caption(section: Section) -> str:
     if section.unasked:
         return f"Quality on {section.dataset}: nothing was evaluated, because the set has no queries."
-    text = f"Quality on the {section.split} queries of {section.dataset}: means, 95\u202f% intervals below."
+    whole = f"the {section.split} queries"
+    asked = f"{whole} of {section.dataset}" if section.queries == whole else f"{section.dataset}, {section.queries}"
+    text = f"Quality on {asked}: means, 95\u202f% intervals below."
     if section.most_seeds > 1:
         text += " Figures and interval bounds are averaged over the seeds; ± is the standard deviation over seeds."
     text += " Bold: best of its column; oracle and random only bound the scores and are left out."
@@ -102,6 +104,7 @@ COSTS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("Peak GPU", "gpu_peak_bytes", units.size),
     ("Index", "index_bytes", units.size),
     ("Parameters", "parameter_bytes", units.size),
+    ("Kept between queries", "cache_bytes", units.size),
     ("Invalid docids", "counters.invalid_docids", units.count),
     ("Dead beams", "counters.dead_beams", units.count),
     ("Model calls per query", "counters.model_calls_per_query", units.count),

@@ -4,16 +4,18 @@ import errno
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import atomic
+from harness import atomic, finished
 from harness.errors import DataError, RunFolderError, StorageError
 from harness.store import BeamRow, Cell, CellFolder, Comparison, ExperimentRecord, Result, RunFolder, Status, slug
 from harness.types import Hit
+from tests.unit.reports.sample_run import write_sample
 
 
 def experiment(**changes: Any) -> ExperimentRecord:
@@ -292,3 +294,13 @@ def test_files_may_be_read_by_others(folder: RunFolder) -> None:
     plain = folder.path / "plain"
     plain.touch()
     assert (folder.path / "results.json").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_cell_has_a_result_only_as_it_is_planned(tmp_path: Path) -> None:
+    run = RunFolder(write_sample(tmp_path / "run", queries=8, slices=False))
+    problems = {cell.system: run.problem(cell) for cell in run.cells()}
+    assert problems.pop("dsi-title").startswith("failed during train: ")
+    assert set(problems.values()) == {""}
+    changed = replace(next(iter(run.cells())), fingerprint="new")
+    assert run.problem(changed) == finished.problem(run, changed) == "has only the result of other settings"
+    assert run.problem(replace(changed, seed=9)) == "never finished"

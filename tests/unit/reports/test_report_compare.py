@@ -172,22 +172,22 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
 def test_other_machines_and_measures_are_said(tmp_path):
     one, other = two(tmp_path)
     plain = merged(tmp_path, one, other)
-    assert (plain.warnings, plain.sections[0].machines_differ) == ((), False)
+    assert (plain.warnings, len(plain.sections[0].machines)) == ((), 1)
     for folder, driver in ((one, "550.54"), (other, "535.104")):
         change(folder, lambda record, d=driver: record["environment"].update(gpus=[f"NVIDIA A100, 81559 MiB, {d}"]))
-    assert not merged(tmp_path, one, other).sections[0].machines_differ
+    assert len(merged(tmp_path, one, other).sections[0].machines) == 1
     change(other, lambda record: record["environment"].update(gpus=["NVIDIA H100, 81559 MiB, 550.54"]))
     assert "NVIDIA H100" in merged(tmp_path, one, other).warnings[0]
     change(other, lambda record: record.update(primary="R@10"))
     change(other, lambda record: record["environment"]["cpu"].update(model="Another CPU"))
     report = merged(tmp_path, one, other)
-    assert report.sections[0].machines_differ
+    assert len(report.sections[0].machines) == 2
     assert report.primary == "RR@5"
     assert "Another CPU" in report.warnings[0]
     assert "MRR@5, that of one, is shown" in report.warnings[1]
     assert all(section.primary == "RR@5" for section in report.sections)
     change(other, lambda record: record["datasets"][DATASET].update(checksum="ab" * 32))
-    assert [section.machines_differ for section in merged(tmp_path, one, other).sections] == [False, False]
+    assert [len(section.machines) for section in merged(tmp_path, one, other).sections] == [1, 1]
 
 
 def test_the_command_writes_one_page_again_and_again(tmp_path, quick, capsys):

@@ -12,8 +12,8 @@ from reports import figures, plots
 from reports.load import ALL, Cell, Report, Row, Score, Section
 
 
-def make(system, family, value=0.5, *, meter=None, training=(), slices=()):
-    cell = Cell(0, f"d/{system}/0", "done", "", 1.0, meter or {}, tuple(training))
+def make(system, family, value=0.5, *, meter=None, training=(), slices=(), machine="one"):
+    cell = Cell(0, f"d/{system}/0", "done", "", 1.0, meter or {}, tuple(training), machine=machine)
     score = Score(value, value - 0.05, value + 0.05, 50, None)
     return Row(system, system, family, (cell,), {g: {"RR@5": score, "Success@1": score} for g in (ALL, *slices)})
 
@@ -23,9 +23,9 @@ def report_of(*rows):
     return Report({}, (section,), ("RR@5",), "RR@5", (0,)), section
 
 
-def drawn(tmp_path, *rows, **changed):
+def drawn(tmp_path, *rows):
     report, section = report_of(*rows)
-    return {d.slug.removesuffix("-set"): d for d in figures.draw(report, replace(section, **changed), tmp_path)}
+    return {d.slug.removesuffix("-set"): d for d in figures.draw(report, section, tmp_path)}
 
 
 def timed(p50):
@@ -73,11 +73,12 @@ def test_words_of_the_trade_off_hold_its_numbers(tmp_path):
 
 def test_different_machines_share_no_front_of_latencies(tmp_path):
     meter = {"index_bytes": 10, "parameter_bytes": 0} | timed(1)
-    rows = make("a", "sparse", 0.4, meter=meter), make("b", "dense", 0.3, meter=meter)
-    one, two = drawn(tmp_path, *rows), drawn(tmp_path, *rows, machines_differ=True)
+    first = make("a", "sparse", 0.4, meter=meter)
+    one = drawn(tmp_path, first, make("b", "dense", 0.3, meter=meter))
+    two = drawn(tmp_path, first, make("b", "dense", 0.3, meter=meter, machine="another"))
     assert "on the Pareto front: a." in one["latency"].caption
     assert two["latency"].caption.endswith(
-        "No Pareto front is drawn: the runs come from different machines, whose times must not be compared."
+        "No Pareto front is drawn: the systems ran on different machines, whose times must not be compared."
     )
     assert two["latency"].alt.endswith("b 0.300 at 1.00\u202fms.")
     assert two["memory"] == one["memory"]  # bytes of index and parameters are the same anywhere

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from harness.errors import RunFolderError
+from reports import tables
 from reports.load import load, number
 from tests.unit.reports.sample_run import REASON, write_sample
 
@@ -127,3 +128,59 @@ def test_rows_without_their_keys_are_named(folder):
     edit(folder, "results.json", lambda rows: [{"dataset": "vital-articles/500"}])
     with pytest.raises(RunFolderError, match="KeyError"):
         load(folder)
+
+
+def test_a_result_of_other_settings_is_none(folder):
+    edit(
+        folder,
+        "experiment.json",
+        lambda record: (
+            record
+            | {
+                "cells": [
+                    cell | ({"fingerprint": "new"} if (cell["system"], cell["seed"]) == ("bm25", 1) else {})
+                    for cell in record["cells"]
+                ]
+            }
+        ),
+    )
+    found = row(load(folder), "bm25")
+    assert [cell.state for cell in found.cells] == ["done", "missing"]
+    assert found.cells[1].reason == "it has only the result of other settings: the run was interrupted"
+    alone = row(load(write_sample(folder.parent / "alone", seeds=(0,), queries=20)), "bm25")
+    assert found.score("RR@5").value == alone.score("RR@5").value
+    assert found.cost("latency_ms.p50") == alone.cost("latency_ms.p50")
+
+
+def test_machines_are_those_the_cells_ran_on(folder):
+    assert (len(load(folder).sections[0].machines), load(folder).warnings) == (1, ())
+    path = folder / "vital-articles-500" / "bm25" / "1" / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": {"cpu": {"model": "Another CPU"}}}))
+    report = load(folder)
+    assert len(report.sections[0].machines) == 2
+    assert "Another CPU" in report.warnings[0]
+    assert "compare no times" in report.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("sample", "n", "said"),
+    [
+        ("all 20 test queries", 20, "the test queries"),
+        ("all 20 test queries", 7, "the first 7 of the 20 test queries"),
+        ("the 20 of 90 test queries with the smallest hash", 20, "the 20 of 90 test queries with the smallest hash"),
+        ("the 20 of 90 test queries by hash", 7, "the first 7 of the 20 of 90 test queries by hash"),
+    ],
+)
+def test_which_queries_were_asked_is_said_on_the_table(folder, sample, n, said):
+    def cut(record):
+        record["datasets"]["vital-articles/500"]["protocol"]["sample"] = sample
+        return record
+
+    edit(folder, "experiment.json", cut)
+    edit(folder, "results.json", lambda rows: [r | {"n": n} for r in rows])
+    report = load(folder)
+    section = report.sections[0]
+    assert section.queries == said
+    caption = tables.quality(report, section).caption
+    whole = f"Quality on {said} of vital-articles/500: " if said == "the test queries" else ""
+    assert caption.startswith(whole or f"Quality on vital-articles/500, {said}: ")
