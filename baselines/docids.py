@@ -71,11 +71,15 @@ def semantic(vectors: np.ndarray, radix: int, seed: int) -> list[Code]:
 
 def _clusters(vectors: np.ndarray, rows: np.ndarray, radix: int, seed: int) -> Sequence[np.ndarray]:
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     distinct = len(np.unique(vectors[rows], axis=0))
     if distinct < 2:
         return np.array_split(rows, radix)
-    labels = KMeans(min(radix, distinct), n_init=1, random_state=seed).fit_predict(vectors[rows])
+    # Each thread adds up its own rows, and the sums come together as they are done: of three or more the last bits, and
+    # so the identifiers, would depend on which is first.
+    with threadpool_limits(2, user_api="openmp"):
+        labels = KMeans(min(radix, distinct), n_init=1, random_state=seed).fit_predict(vectors[rows])
     return [rows[labels == label] for label in np.unique(labels)]
 
 

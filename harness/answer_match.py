@@ -25,18 +25,18 @@ def normalised(text: str) -> str:
 
 
 def exact_match(answer: str, references: Sequence[str]) -> float:
-    """Return 1 where the answer equals one of the references once both are normalised, else 0.
+    """Return 1 where the answer equals one of the references once both are normalised, else 0; 0 for no answer.
 
     >>> exact_match("The Seine.", ["river Seine", "Seine"])
     1.0
     """
-    return float(normalised(answer) in map(normalised, references))
+    return float(bool(answer.strip()) and normalised(answer) in map(normalised, references))
 
 
 def token_f1(answer: str, references: Sequence[str]) -> float:
     """Return the largest F1 of the words an answer shares with a reference (0 to 1); 0 without references.
 
-    Where nothing is left of a text once it is normalised, F1 is 1 if nothing is left of the other, else 0.
+    Where nothing is left of a text once it is normalised, F1 is 0, as in SQuAD's and KILT's scripts.
 
     >>> token_f1("the river Seine", ["Seine", "the Loire"])
     0.6666666666666666
@@ -45,7 +45,5 @@ def token_f1(answer: str, references: Sequence[str]) -> float:
 
 
 def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
-    if not answer or not reference:
-        return float(answer == reference)
     shared = (Counter(answer) & Counter(reference)).total()
-    return 2 * shared / (len(answer) + len(reference))
+    return 2 * shared / (len(answer) + len(reference)) if shared else 0.0

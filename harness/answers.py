@@ -44,11 +44,12 @@ class Answered(NamedTuple):
 
 
 class _Questions(NamedTuple):
-    """What is asked, and the judgements of the passages."""
+    """What is asked, the judgements of the passages, and what is asked `before` the clock runs."""
 
     split: str
     queries: tuple[Query, ...]
     qrels: Qrels
+    before: tuple[str, ...]
 
 
 def measure(
@@ -119,10 +120,12 @@ def _questions(run: RunFolder, cells: Sequence[Cell], limit: int | None) -> dict
     asked = {}
     for cell in {cell.dataset: cell for cell in cells}.values():
         spec = finished.spec(run, cell)
-        split = evaluated(stored.open_folder(run.data_folder(cell.dataset)), spec["split"], spec["limit"])
+        dataset = stored.open_folder(run.data_folder(cell.dataset))
+        split = evaluated(dataset, spec["split"], spec["limit"])
         queries = tuple(query for query in split.queries if query.answers)[:limit]
         if queries:
-            asked[cell.dataset] = _Questions(split.name, queries, split.qrels)
+            before = finished.others(dataset, queries, WARMUP)
+            asked[cell.dataset] = _Questions(split.name, queries, split.qrels, before)
     if not asked:
         names = ", ".join(dict.fromkeys(cell.dataset for cell in cells))
         fix = 'choose a dataset whose queries have them (BEIR layout: {"metadata": {"answers": ["…"]}})'
@@ -136,7 +139,7 @@ def _ask(run: RunFolder, cell: Cell, asked: _Questions, *, progress: Progress, c
         progress.phase(f"{cell.system}: load")
         trained = cast(Answering, finished.load(run, cell))
         texts = [query.text for query in asked.queries]
-        for text in texts[:WARMUP]:
+        for text in asked.before:
             trained.answer([text])
         said: list[Answer] = []
 

@@ -107,10 +107,14 @@ def _curve(
 
 
 class _Questions(NamedTuple):
-    """What is asked and what counts: the evaluated queries, hits asked for, measures by their ir_measures names."""
+    """What is asked and what counts: the evaluated queries, hits asked for, measures by their ir_measures names.
+
+    before: searched before the clock runs.
+    """
 
     corpus: Corpus
     split: Split
+    before: tuple[str, ...]
     depth: int
     measures: tuple[str, ...]
 
@@ -122,12 +126,13 @@ class _Questions(NamedTuple):
         dataset = stored.open_folder(run.data_folder(spec["dataset"]))
         split = evaluated(dataset, spec["split"], spec["limit"]).head(limit)
         names = dict.fromkeys([*run.experiment()["measures"], *MEASURES])
-        return cls(dataset.corpus, split, spec["depth"], tuple(names))
+        before = finished.others(dataset, split.queries, WARMUP)
+        return cls(dataset.corpus, split, before, spec["depth"], tuple(names))
 
     def search(self, retriever: Retriever, size: int, progress: Progress, clock: Clock) -> BeamRow:
         """Search with one beam size under the meter."""
         texts = [query.text for query in self.split.queries]
-        for text in texts[:WARMUP]:
+        for text in self.before:
             retriever.search([text], self.depth)
         tally = Tally(retriever)
         hits: list[list[Hit]] = []

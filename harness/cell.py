@@ -262,6 +262,9 @@ def _add_training(meter: Meter, retriever: Retriever, last_row: Mapping[str, flo
         meter["train_tokens"] = int(found["train_tokens"])
     if "tokens_per_s" in found:
         meter["tokens_per_s"] = float(found["tokens_per_s"])
+    if "earlier_s" in found:
+        meter["earlier_s"] = float(found["earlier_s"])
+        meter["index_s"] += meter["earlier_s"]
     if "dev_score" in found:
         meter["dev_score"], meter["dev_tokens"] = float(found["dev_score"]), int(found["dev_tokens"])
         meter["dev_s"] = float(found["dev_s"])

@@ -211,4 +211,4 @@ def _environment(threads: int) -> dict[str, str]:
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     ours = {name: str(threads) for name in _THREAD_VARIABLES}
     ours |= {"PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUTF8": "1"}
-    return {"PYTHONHASHSEED": "0", **os.environ, **ours}
+    return {"PYTHONHASHSEED": "0", **os.environ, **ours, "PATH": launch.search_path(os.environ)}

@@ -51,6 +51,8 @@ REFUSALS = {
         "EROFS": "the disk may only be read",
         "EACCES": "no permission",
         "EPERM": "no permission",
+        "ENAMETOOLONG": "the name is too long",
+        "ENOTDIR": "a part of the path is a file",
     }.items()
 }
 """Error numbers of a file system that refuses, in words."""
@@ -141,7 +143,8 @@ def run(
             say(str(build_report(folder)))
     except KeyboardInterrupt:
         again = shlex.join(["harness", *(argument for argument in context.obj if argument != "--fresh")])
-        _complain(f"\ninterrupted: finished cells are kept in {folder}. To go on with the others:\n    {again}")
+        kept = "those this run did not come to keep their earlier results" if fresh else "finished cells are kept"
+        _complain(f"\ninterrupted: {kept} in {folder}. To go on with the others:\n    {again}")
         raise typer.Exit(INTERRUPTED) from None
     if failed:
         raise typer.Exit(INCOMPLETE)

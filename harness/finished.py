@@ -13,6 +13,7 @@ from harness.store import OTHER_SETTINGS, RunFolder
 
 if TYPE_CHECKING:
     from harness.plan import Spec
+    from harness.types import Dataset, Query
 
 
 class Ability(NamedTuple):
@@ -84,6 +85,17 @@ def load(run: RunFolder, cell: Cell) -> Retriever:
     from harness import plan
 
     return plan.resolve(cell.registered).load(run.cell(cell).model)
+
+
+def others(dataset: Dataset, asked: Sequence[Query], count: int) -> tuple[str, ...]:
+    """Choose queries to warm up on: ones that are not asked, as a system may keep what it read for a query it has seen.
+
+    Where a dataset has too few others, some of those that are asked are taken too.
+    """
+    texts = dict.fromkeys(query.text for query in asked)
+    splits = (dataset.test, dataset.dev, dataset.train)
+    more = dict.fromkeys(query.text for split in splits for query in split.queries if query.text not in texts)
+    return tuple([*more, *texts][:count])
 
 
 def check_limit(limit: int | None) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
-from harness.datasets.sampling import sampled
 from harness.environment import machine
 from harness.errors import RunFolderError
 from harness.jsonfile import check_format, read_object, write_json
-from harness.records import AnswersRecord, BeamRow, Cell, Meter, Result
+from harness.records import AnswersRecord, BeamRow, Cell, Meter, Result, sampled
 from harness.store import RunFolder
 
 FORMAT = 1
@@ -79,7 +78,6 @@ def keep(folder: Path, file: Path) -> list[KeptCell]:
     kept |= {_key(cell): cell for cell in found}
     datasets = list(dict.fromkeys(cell["dataset"] for cell in kept.values()))
     cells = sorted(kept.values(), key=lambda cell: datasets.index(cell["dataset"]))
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, {"format": FORMAT, "cells": cells}, "the kept results")
     return cells
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from harness.errors import ConfigError
 
 VARIABLE = "HARNESS_LAUNCH"
 RANK, LOCAL_RANK = "RANK", "LOCAL_RANK"
@@ -25,9 +28,33 @@ def command(task: str, folder: Path, environment: Mapping[str, str]) -> list[str
     >>> command("index", Path("cell"), {"HARNESS_LAUNCH": "accelerate launch"})
     ['accelerate', 'launch', '-m', 'harness.cell', 'index', 'cell']
     """
-    launcher = shlex.split(environment.get(VARIABLE, "")) if task == "index" else []
-    start = launcher or [sys.executable, "-P"]
+    start = (_launcher(environment) if task == "index" else []) or [sys.executable, "-P"]
     return [*start, "-m", "harness.cell", task, str(folder)]
+
+
+def search_path(environment: Mapping[str, str]) -> str:
+    """Return where programs are looked for: PATH, then beside this Python, whose environment need not be activated."""
+    return os.pathsep.join(filter(None, [environment.get("PATH", ""), str(Path(sys.executable).parent)]))
+
+
+def check(environment: Mapping[str, str]) -> None:
+    """Refuse a launcher that cannot be started, before anything is run.
+
+    Raises:
+        ConfigError: the variable is no command, or names a program that is not here.
+    """
+    launcher = _launcher(environment)
+    if launcher and shutil.which(launcher[0], path=search_path(environment)) is None:
+        got = f"{launcher[0]!r}, which is neither on PATH nor beside {sys.executable}"
+        raise ConfigError(f"a program in {VARIABLE}", got, "install it, or write its path")
+
+
+def _launcher(environment: Mapping[str, str]) -> list[str]:
+    given = environment.get(VARIABLE, "")
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise ConfigError(f"a command in {VARIABLE}", f"{given!r} ({error})", "close its quotes") from error
 
 
 def follows(environment: Mapping[str, str]) -> bool:

@@ -36,7 +36,7 @@ def locked(folder: Path) -> Iterator[None]:
     if handle is None:
         raise RunFolderError(
             f"{folder} to be free",
-            f"a run that is writing it (process {path.read_text(encoding='utf-8').strip() or 'unknown'})",
+            f"a run that is writing it (process {_holder(path)})",
             "wait for that run to end, or choose another output folder",
         )
     try:
@@ -44,6 +44,13 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _holder(path: Path) -> str:
+    """Name the process that has the lock, which may end, and remove the file, at any moment."""
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8").strip() or "unknown"
+    return "unknown"
 
 
 def _opened(path: Path) -> int | None:

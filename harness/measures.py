@@ -85,9 +85,7 @@ def per_query(run: Run, qrels: Qrels, qids: Sequence[str], names: Sequence[str])
     ranks = {qid: _rank_scores(qid, run[qid]) for qid in judged if run.get(qid)}
     if not (measures and ranks):
         return values
-    import ir_measures
-
-    for metric in ir_measures.iter_calc(measures, judged, ranks):
+    for metric in _pipeline().iter_calc(measures, judged, ranks):
         values[repr(metric.measure)][metric.query_id] = float(metric.value)
     return values
 
@@ -109,12 +107,20 @@ def _measure(name: str) -> Any:
     head, at, cut = name.strip().partition("@")
     try:
         measure = ir_measures.parse_measure(_SPOKEN.get(head, head) + at + cut)
-        supported = bool(ir_measures.DefaultPipeline.supports(measure))
+        supported = bool(_pipeline().supports(measure))
     except (ValueError, NameError, TypeError, AssertionError):  # what ir_measures raises for a name it cannot read
         supported = False
     if not supported or not _cut_is_positive(cut):
         raise UnknownNameError.of("measure", name, [*DEFAULT, *map(label, DEFAULT)])
     return measure
+
+
+def _pipeline() -> Any:
+    """Return what computes measures: all that ir_measures has but gdeval, which takes ids of queries for numbers."""
+    import ir_measures
+
+    providers = [p for p in ir_measures.DefaultPipeline.providers if p.NAME != "gdeval"]
+    return ir_measures.providers.FallbackProvider(providers)
 
 
 def _cut_is_positive(cut: str) -> bool:

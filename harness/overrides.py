@@ -155,7 +155,7 @@ def _value(text: str, setting: str) -> Any:
 def _put(table: Table, path: Sequence[str], value: Any) -> None:
     """Set the value at `path`, making tables on the way, but no new dataset and no new system."""
     for group in ("datasets", "systems"):
-        if path[0] == group and len(path) > 1 and path[1] not in table[group]:
+        if path[0] == group and len(path) > 1 and isinstance(table[group], dict) and path[1] not in table[group]:
             raise UnknownNameError.of(f"name in {group} of this run", path[1], table[group])
     here = table
     for depth, part in enumerate(path[:-1], start=1):

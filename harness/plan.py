@@ -119,6 +119,9 @@ def resolve(name: str) -> System:
         raise DependencyError(
             f"the packages of the system {name!r}", f"no module {error.name!r}", f"install what holds {error.name!r}"
         ) from error
+    except (TypeError, ValueError) as error:  # "./my.py:S", ":S"
+        got, fix = f"{name!r} ({error})", 'name a registered system, or write "package.module:ATTRIBUTE"'
+        raise ConfigError("the name of a module before ':'", got, fix) from error
 
 
 def evaluated(dataset: Dataset, split: str, limit: int | None) -> Split:

@@ -5,6 +5,7 @@ A key whose figure was not measured is absent, never 0 and never null.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Protocol, TypedDict
@@ -65,6 +66,16 @@ class CellRecord(TypedDict):
     seed: int
     folder: str
     fingerprint: str
+
+
+CUT = "the "
+"""How the card of a dataset begins to say which test queries it has, where it was cut to some; else with "all"."""
+
+
+def sampled(card: Mapping[str, Any]) -> str:
+    """Say, as the card of a dataset has it, which test queries it was cut to; empty where it has them all."""
+    told = (card.get("protocol") or {}).get("sample")
+    return told if isinstance(told, str) and told.startswith(CUT) else ""
 
 
 class ExperimentRecord(TypedDict):
@@ -226,6 +237,7 @@ class Meter(TypedDict, total=False):
 
     dev_score, dev_tokens: quality on dev queries of the best weights a training was seen with, and how many tokens had
     been trained on by then; dev_s: seconds spent measuring it, which `index_s` includes and `tokens_per_s` does not.
+    earlier_s: seconds of `index_s` that a training took before it was stopped and gone on with.
     hits: of an outside run, of which nothing else is known.
     latency_samples_ms: each query of `latency_ms`, in the order asked.
     """
@@ -233,6 +245,7 @@ class Meter(TypedDict, total=False):
     hits: int
     load_s: float
     index_s: float
+    earlier_s: float
     save_s: float
     search_s: float
     train_tokens: int

@@ -98,10 +98,13 @@ class Resumable(Protocol):
 
 
 def with_tokens_of(first: Retriever, figures: Mapping[str, float]) -> dict[str, float]:
-    """Add the training tokens of a system's first stage, if it was trained, to the figures of its own training."""
+    """Add the training tokens of a system's first stage, if it was trained, to the figures of its own training.
+
+    So are the seconds (`earlier_s`) that trainings took before they were stopped and gone on with.
+    """
     other: Mapping[str, float] = getattr(first, "training_summary", dict)()
-    tokens = sum(found.get("train_tokens", 0) for found in (figures, other))
-    return {**figures, **({"train_tokens": tokens} if tokens else {})}
+    sums = {key: figures.get(key, 0) + other.get(key, 0) for key in ("train_tokens", "earlier_s")}
+    return {**figures, **{key: value for key, value in sums.items() if value}}
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ was stopped, by whatever, leaves its checkpoint in a third folder, and the next 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import __version__, outside
+from harness import __version__, launch, outside
 from harness.child import Outcome, run_child, usable_cores
 from harness.datasets import stored
 from harness.environment import code_fingerprint, describe, machine
@@ -105,6 +106,7 @@ def run(
         RunFolderError: the folder is another experiment's, of another format, or being written by another run.
         StorageError: the disk is full or may not be written; finished cells are kept.
     """
+    launch.check(os.environ)
     chosen = plan or prepared(experiment, out, SILENT)
     running = _Running(chosen, RunFolder(out), observer, fresh, command)
     with locked(out):

@@ -40,6 +40,7 @@ from harness.records import (
     PeakBytes,
     Result,
     Status,
+    sampled,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ __all__ = [
     "Result",
     "RunFolder",
     "Status",
+    "sampled",
     "slug",
 ]
 

@@ -17,7 +17,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from harness import store as stored
-from harness.datasets.sampling import sampled
 from harness.errors import RunFolderError
 from harness.store import RunFolder, slug
 from reports import answers, beams, machines
@@ -187,7 +186,7 @@ class Section:
     @property
     def queries(self) -> str:
         """Say which queries were evaluated; where not all, how many of how many, and how they were chosen."""
-        cut = sampled(self.card) if self.split == "test" else ""
+        cut = stored.sampled(self.card) if self.split == "test" else ""
         n = next((score.n for row in self.rows if (score := row.score(self.primary))), None)
         there = (self.card.get("queries") or {}).get(self.split)
         if n is None or there is None or n >= there:

@@ -92,18 +92,25 @@ def rows(table: Table, columns: Mapping[str, str], needed: frozenset[str]) -> It
     found = found.select_columns(sorted({theirs.partition(".")[0] for theirs in present.values()}))
     number = 0
     for batch in found.iter(_BATCH_ROWS):
-        for values in zip(*(_column(batch, theirs) for theirs in present.values()), strict=True):
+        for values in zip(*(batch[theirs.partition(".")[0]] for theirs in present.values()), strict=True):
             number += 1
-            yield Row(dict(zip(present, values, strict=True)), checks.Place(table.path, number))
+            place = checks.Place(table.path, number)
+            reached = (_reached(value, theirs, place) for value, theirs in zip(values, present.values(), strict=True))
+            yield Row(dict(zip(present, reached, strict=True)), place)
 
 
-def _column(batch: Mapping[str, list[Any]], path: str) -> list[Any]:
-    """Return a column of a batch; each dot reaches into an object."""
+def _reached(value: Any, path: str, place: checks.Place) -> Any:
+    """Follow the dots of a column's name into objects; what is null holds nothing."""
     name, *inner = path.split(".")
-    values = batch[name]
     for key in inner:
-        values = [value.get(key) if isinstance(value, dict) else None for value in values]
-    return values
+        if value is None:
+            return None
+        if not isinstance(value, dict) or key not in value:
+            keys = f"an object with {', '.join(map(repr, value))}" if isinstance(value, dict) else ""
+            got = keys or checks.shown(value)
+            raise place.error(f"an object with {key!r} in {name!r}", got, "name another column")
+        value = value[key]
+    return value
 
 
 def _opened(table: Table) -> Any:
@@ -121,10 +128,11 @@ def _opened(table: Table) -> Any:
 
 
 def _lone(saved: Any, table: Table) -> Any:
-    """Return what save_to_disk wrote without splits, or say which there are."""
-    if not isinstance(saved, dict):
-        return saved
-    raise ConfigError(f"a split of {table.repository}", repr(table.split), f"use one of: {', '.join(saved)}")
+    """Return what save_to_disk wrote without splits, or say which there are; one that was a split is no other."""
+    there = list(saved) if isinstance(saved, dict) else [str(saved.split)] if saved.split is not None else []
+    if there and table.split not in there:
+        raise ConfigError(f"a split of {table.repository}", repr(table.split), f"use one of: {', '.join(there)}")
+    return saved
 
 
 @contextlib.contextmanager

@@ -92,9 +92,8 @@ def _qrels(file: files.File) -> Qrels:
 def _split(name: str, file: files.File, qrels: Qrels, known: frozenset[str], notes: list[str]) -> Split:
     def asked() -> Iterator[assembly.Asked]:
         for place, (qid, text) in _columns(file, ("qid", "query")):
-            if qid in qrels:
-                judged = {docid: grade for docid, grade in qrels[qid].items() if docid in known}
-                yield assembly.Asked(Query(qid, text), judged, place)
+            judged = {docid: grade for docid, grade in qrels.get(qid, {}).items() if docid in known}
+            yield assembly.Asked(Query(qid, text), judged, place)
 
     return assembly.split(name, asked(), notes, qrels)
 

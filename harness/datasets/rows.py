@@ -14,8 +14,9 @@ from harness.errors import DataError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _PACKED = ".gz"
-_JSON = (".jsonl", ".ndjson")
-KINDS = (*_DELIMITERS, *_JSON)
+JSON = (".jsonl", ".ndjson")
+"""Of these, the endings of tables whose rows name their own columns."""
+KINDS = (*_DELIMITERS, *JSON)
 """Endings of the names of tables; each may be followed by ".gz"."""
 _LONGEST_FIELD = checks.LONGEST_BYTES
 """Characters; a quote that nobody closes would else take in the rest of the file."""

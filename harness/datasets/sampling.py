@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from harness.errors import ConfigError
+from harness.records import CUT
 from harness.types import Corpus, Dataset, Split
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _SLICE = 4096
 """Documents that are Python objects at a time."""
-_CUT = "the "
-"""How the sentence about the test queries begins where some were left out; else it begins with "all"."""
 
 
 def fraction(key: str) -> float:
@@ -47,13 +46,7 @@ def describe(kept: int, total: int) -> str:
     """Say in the card which test queries were kept."""
     if kept == total:
         return f"all {total} test queries"
-    return f"{_CUT}{kept} of {total} test queries with the smallest SHA-256 of 'sample|<query id>'"
-
-
-def sampled(card: Mapping[str, Any]) -> str:
-    """Say, as the card of a dataset has it, which test queries it was cut to; empty where it has them all."""
-    told = (card.get("protocol") or {}).get("sample")
-    return told if isinstance(told, str) and told.startswith(_CUT) else ""
+    return f"{CUT}{kept} of {total} test queries with the smallest SHA-256 of 'sample|<query id>'"
 
 
 def documents(dataset: Dataset, n: int | None) -> tuple[Dataset, str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.datasets import blanks, checks, paths
 from harness.datasets.checks import Place
-from harness.datasets.rows import KINDS, rows, stem
+from harness.datasets.rows import JSON, KINDS, kind, rows, stem
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import gather
 from harness.errors import ConfigError, DataError, UnknownNameError
@@ -91,7 +91,7 @@ def _columns(path: Path, named: Mapping[str, str]) -> Columns:
 
 
 def _names_columns_anew(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(".jsonl")
+    return kind(path) in JSON
 
 
 def _chosen(names: Collection[str], named: Mapping[str, str], place: Place) -> dict[str, str]:

@@ -13,7 +13,7 @@ import itertools
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,6 +210,7 @@ class _Kept:
                 return None
             pairs = [(Query(qid, text), int(row)) for qid, text, row in table["queries"]]
             summary = TrainingSummary(**table["training"])
+            summary = replace(summary, earlier_s=summary.seconds + summary.evaluation_s)
         except (OSError, KeyError, TypeError, ValueError):
             return None  # a damaged one costs its time, not the training
         return PseudoQueries(pairs, summary)

@@ -57,6 +57,7 @@ class Training:
         self._module.train()
         self._best: dict[str, torch.Tensor] = {}
         self.story = Story()
+        self.earlier_s = 0.0
         self.is_main = self._accelerator.is_main_process
 
     def fingerprint(self, examples: Sequence[Example], facts: Mapping[str, Any]) -> str:
@@ -83,6 +84,7 @@ class Training:
         self._schedule.load_state_dict(state["schedule"])
         restore_random_state(state["random"], self._accelerator.device)
         self.story = Story(**state["story"])
+        self.earlier_s = self.story.seconds + self.story.evaluation_s
         done = self.story.tokens
         progress.phase(f"train, resume at {done:,} tokens", tokens - done, "tokens")
         for row in self.story.rows:

@@ -86,7 +86,8 @@ class TrainingSummary:
     """What a training run was: tokens fed, seconds of its steps, loss of the first and the last tenth of the steps.
 
     evaluation_s: seconds spent measuring on dev, which are no part of `seconds`. best_score, best_tokens: the best
-    evaluation and how many tokens had been fed by then; None where nothing was evaluated.
+    evaluation and how many tokens had been fed by then; None where nothing was evaluated. earlier_s: seconds of both
+    kinds that were spent before the training was stopped, by processes that are gone.
     """
 
     tokens: int
@@ -96,6 +97,7 @@ class TrainingSummary:
     evaluation_s: float = 0.0
     best_score: float | None = None
     best_tokens: int | None = None
+    earlier_s: float = 0.0
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -106,15 +108,19 @@ class TrainingSummary:
         """Return this training's summary with the tokens and seconds of one that had to come before it."""
         best = None if self.best_tokens is None else other.tokens + self.best_tokens
         tokens, seconds = other.tokens + self.tokens, other.seconds + self.seconds
-        return replace(self, tokens=tokens, seconds=seconds, best_tokens=best)
+        earlier_s = other.earlier_s + self.earlier_s
+        return replace(self, tokens=tokens, seconds=seconds, best_tokens=best, earlier_s=earlier_s)
 
     def figures(self) -> dict[str, float]:
-        """Return train_tokens and tokens_per_s, as far as something was trained, and what dev queries said of it."""
+        """Return train_tokens and tokens_per_s, as far as something was trained, and what dev queries said of it.
+
+        earlier_s is there where the training was gone on with.
+        """
         speed = self.tokens_per_s
         found = {} if speed is None else {"train_tokens": self.tokens, "tokens_per_s": speed}
         if self.best_score is not None and self.best_tokens is not None:
             found |= {"dev_score": self.best_score, "dev_tokens": self.best_tokens, "dev_s": self.evaluation_s}
-        return found
+        return found | ({"earlier_s": self.earlier_s} if self.earlier_s else {})
 
 
 def train(
@@ -173,7 +179,14 @@ def train(
     story = training.story
     first, last = story.losses_of_ends()
     return TrainingSummary(
-        story.tokens, story.seconds, first, last, story.evaluation_s, story.best_score, story.best_tokens
+        story.tokens,
+        story.seconds,
+        first,
+        last,
+        story.evaluation_s,
+        story.best_score,
+        story.best_tokens,
+        training.earlier_s,
     )
 
 

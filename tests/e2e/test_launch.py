@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import launch
+from harness.errors import ConfigError
 from tests.e2e.trial import cell, go, status, tiny  # noqa: F401 - `tiny` is a fixture
 from tests.lm_models import tiny_folder
 
@@ -67,3 +69,16 @@ def test_what_several_gpus_need_is_listed(tmp_path: Path, monkeypatch: pytest.Mo
     assert found[-1] == "no data for nq320k:nq320k"
     assert "no data for kilt:kilt/nq" not in found
     assert not any("GPUs" in each for each in launch.missing([], 3))
+
+
+def test_what_cannot_be_started_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, said in (("no-such-program run", "no-such-program"), ("accelerate 'launch", "close its quotes")):
+        monkeypatch.setenv(launch.VARIABLE, given)
+        with pytest.raises(ConfigError, match=said):
+            go({"oracle": {}}, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    # What lies beside this Python is found without its environment being activated.
+    launch.check({launch.VARIABLE: Path(sys.executable).name, "PATH": ""})
+    assert launch.search_path({"PATH": "/one"}).split(os.pathsep) == ["/one", str(Path(sys.executable).parent)]

@@ -20,7 +20,7 @@ from harness.lock import locked
 from harness.progress import Silent
 from harness.reporter import Reporter
 from harness.retriever import Footprint, System
-from harness.store import CellFolder, RunFolder, Status
+from harness.store import Cell, CellFolder, RunFolder, Status
 from harness.types import Corpus, Hit
 from tests.e2e.trial import TEST_QUERIES, of, tiny
 from tests.lm_models import tiny_folder
@@ -39,6 +39,11 @@ STATUS = Status(
     wall_s=1.0,
     exit_code=0,
 )
+
+
+def status_of(one: Cell) -> Status:
+    """How a cell ended that is done as it was planned."""
+    return {**STATUS, "fingerprint": one.fingerprint}
 
 
 class Settings(BaseModel):
@@ -123,7 +128,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     FAKE.asked.clear()
     for one in planned(tmp_path / "run", {"fake": {}, "plain": {}}).cells:
         (one.folder / "model").mkdir()
-        CellFolder(one.folder).write_status(STATUS)
+        CellFolder(one.folder).write_status(status_of(one))
     return tmp_path / "run"
 
 
@@ -147,7 +152,7 @@ def test_every_query_is_asked_alone_after_the_warm_up_and_timed(run: Path) -> No
     ticks = itertools.accumulate(itertools.chain.from_iterable((0.0, i / 1000) for i in itertools.count(1)))
     told = Told()
     found = rows(beam_curve.measure(run, sizes=[2], limit=3, progress=told, clock=lambda: next(ticks)))
-    assert FAKE.asked == [(2, f"word{i}") for i in (5, 6, 5, 6, 7)]
+    assert FAKE.asked == [(2, f"word{i}") for i in (8, 9, 5, 6, 7)]
     assert found[2]["n"] == 3
     assert found[2]["latency_ms"] == pytest.approx({"p50": 2, "p95": 2.9, "p99": 2.98, "mean": 2, "n": 3, "k": 100})
     assert found[2]["counters"] == {"model_calls_per_query": 20, "mask_share": 0.25}
@@ -209,9 +214,12 @@ def test_a_run_without_such_a_system_is_refused(tmp_path: Path, run: Path) -> No
     status.write_status({**STATUS, "state": "failed", "reason": "no memory"})
     with pytest.raises(RunFolderError, match="got fake failed: no memory"):
         beam_curve.measure(run)
-    planned(tmp_path / "other", {"plain": {}})
-    CellFolder(tmp_path / "other" / "tiny" / "plain" / "0").write_status(STATUS)
-    (tmp_path / "other" / "tiny" / "plain" / "0" / "model").mkdir()
+    (plain,) = planned(tmp_path / "other", {"plain": {}}).cells
+    CellFolder(plain.folder).write_status(STATUS)
+    (plain.folder / "model").mkdir()
+    with pytest.raises(RunFolderError, match="plain has only the result of other settings"):
+        beam_curve.measure(tmp_path / "other")
+    CellFolder(plain.folder).write_status(status_of(plain))
     with pytest.raises(RunFolderError, match="plain, none of which has a beam"):
         beam_curve.measure(tmp_path / "other")
 
@@ -227,7 +235,7 @@ def test_the_first_seed_that_is_done_is_measured(tmp_path: Path, monkeypatch: py
     out = tmp_path / "run"
     first, second = planned(out, {"fake": {}}, seeds=[3, 4]).cells
     CellFolder(first.folder).write_status({**STATUS, "state": "failed"})
-    CellFolder(second.folder).write_status(STATUS)
+    CellFolder(second.folder).write_status(status_of(second))
     (second.folder / "model").mkdir()
     ((measured, _),) = beam_curve.measure(out, sizes=[1])
     assert measured.seed == 4
@@ -248,7 +256,7 @@ def test_real_systems_do_with_their_own_beam_what_the_run_measured(tmp_path: Pat
         for task in (cell.index, cell.search):
             task(folder, folder.spec(), Reporter(io.StringIO()))  # type: ignore[arg-type]
         scoring.measure(folder, found.datasets["tiny"].test, ["nDCG@10", "RR@5", "Success@5"])
-        folder.write_status(STATUS)
+        folder.write_status(status_of(one))
     curves = beam_curve.measure(out, sizes=[4, 50])
     assert [curve.cell.system for curve in curves] == ["dsi", "self-retrieval"]
     for curve in curves:

@@ -358,6 +358,8 @@ class TestPlan:
             ("harness.plan:NOTHING", ConfigError),
             ("harness.plan:INTERVALS", ConfigError),
             ("no_such_package.module:SYSTEM", DependencyError),
+            ("./mine.py:SYSTEM", ConfigError),
+            (":SYSTEM", ConfigError),
             ("bm52", UnknownNameError),
         ],
     )

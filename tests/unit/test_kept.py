@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import kept
-from harness.errors import RunFolderError
+from harness.errors import RunFolderError, StorageError
 from harness.store import RunFolder
 from reports.kept import markdown
 from tests.unit.reports.sample_run import write_sample
@@ -115,6 +115,12 @@ def test_what_was_not_kept_by_this_program_is_refused(run: Path, tmp_path: Path)
         with pytest.raises(RunFolderError, match="a file of another kind"):
             kept.keep(run, file)
         assert file.read_text() == text
+
+
+def test_a_file_in_the_way_is_said(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        kept.keep(run, tmp_path / "file" / "kept.json")
 
 
 @pytest.mark.parametrize("change", [{"n": 7}, {"split": "dev"}])

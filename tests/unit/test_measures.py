@@ -109,6 +109,12 @@ def test_an_unknown_measure_is_named_with_its_neighbours(name: str) -> None:
         parse(name)
 
 
+@pytest.mark.parametrize("name", ["ERR@10", "nDCG(dcg='exp-log2')@10"])
+def test_what_only_gdeval_computes_is_refused(name: str) -> None:
+    with pytest.raises(UnknownNameError):  # it takes ids of queries for numbers: 0 for all, or a fault at the very end
+        parse(name)
+
+
 def test_spoken_names_are_computed_under_their_formal_name() -> None:
     assert per_query(run_of(q="a x"), {"q": {"x": 1}}, ["q"], ["Hits@5", "MRR@5"]) == {
         "Success@5": {"q": 1.0},

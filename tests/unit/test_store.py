@@ -14,7 +14,7 @@ import pytest
 from harness import atomic, finished
 from harness.errors import DataError, RunFolderError, StorageError
 from harness.store import BeamRow, Cell, CellFolder, Comparison, ExperimentRecord, Result, RunFolder, Status, slug
-from harness.types import Hit
+from harness.types import Corpus, Dataset, Hit, Passage, Query, Split
 from tests.unit.reports.sample_run import write_sample
 
 
@@ -304,3 +304,15 @@ def test_a_cell_has_a_result_only_as_it_is_planned(tmp_path: Path) -> None:
     changed = replace(next(iter(run.cells())), fingerprint="new")
     assert run.problem(changed) == finished.problem(run, changed) == "has only the result of other settings"
     assert run.problem(replace(changed, seed=9)) == "never finished"
+
+
+def test_what_warms_a_system_up_is_not_what_is_timed() -> None:
+    queries = [Query(f"q{n}", text) for n, text in enumerate(("a", "b", "b", "c", "d"))]
+    test, dev, train = (
+        Split(name, tuple(some), {})
+        for name, some in zip(("test", "dev", "train"), (queries[:3], queries[2:4], queries[4:]), strict=True)
+    )
+    dataset = Dataset("set", Corpus.from_passages([Passage("d", "", "text", "d")]), train, dev, test)
+    assert finished.others(dataset, test.queries[:1], 2) == ("b", "c")
+    assert finished.others(dataset, test.queries, 3) == ("c", "d", "a")
+    assert finished.others(dataset, queries, 2) == ("a", "b")

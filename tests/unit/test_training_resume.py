@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def test_dropout_makes_the_random_state_matter() -> None:
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     first, second, log = tiny_llama(), tiny_llama(), Log()
     summary = train(first, EXAMPLES, SETTINGS, checkpoints=tmp_path)
-    assert train(second, EXAMPLES, SETTINGS, checkpoints=tmp_path, progress=log) == summary
+    again = train(second, EXAMPLES, SETTINGS, checkpoints=tmp_path, progress=log)
+    assert again == replace(summary, earlier_s=summary.seconds)
     assert log.advanced == 0
     assert all(torch.equal(a, b) for a, b in zip(weights(first).values(), weights(second).values(), strict=True))
 
@@ -219,3 +221,16 @@ def test_a_processors_random_state_starts_a_card_without_one(monkeypatch: pytest
     assert told == []
     restore_random_state({**state, "gpu": state["cpu"]}, torch.device("cuda"))
     assert len(told) == 1
+
+
+def test_the_time_before_a_training_was_stopped_is_told(tmp_path: Path) -> None:
+    def clock() -> float:
+        return next(ticks)
+
+    ticks = itertools.count(0.0, 1.0)
+    stopped(tiny_llama, tmp_path, 3, clock=clock)
+    assert train(tiny_llama(), EXAMPLES, SETTINGS, clock=clock).earlier_s == 0
+    summary = train(tiny_llama(), EXAMPLES, SETTINGS, checkpoints=tmp_path, clock=clock)
+    assert 0 < summary.earlier_s < summary.seconds
+    assert summary.figures()["earlier_s"] == summary.earlier_s
+    assert summary.behind(summary).earlier_s == 2 * summary.earlier_s

@@ -117,6 +117,28 @@ def test_a_folder_saved_without_splits(tmp_path: Path) -> None:
     assert len(load(f"hf:{tmp_path / 'set'}", settings({"test": "anything"})).test) == 1
 
 
+def test_a_folder_saved_from_one_split_is_no_other(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_list([squad(1, 1)], split="train")
+    rows.save_to_disk(str(tmp_path / "set"))
+    name = f"hf:{tmp_path / 'set'}"
+    assert len(load(name, settings({"test": "train"})).test) == 1
+    assert refuses(name, ConfigError, settings({"train": "train", "test": "test"})).fix == "use one of: train"
+
+
+def test_a_dot_reaches_into_objects_alone(tmp_path: Path) -> None:
+    rows = [{**squad(1, 1), "answers": ["a"]}]
+    listed = saved(tmp_path / "listed", test=rows)
+    assert refuses(listed, DataError, settings({"test": "test"})).expected == "an object with 'text' in 'answers'"
+    assert load(listed, settings({"test": "test"}, answers="answers")).test.queries[0].answers == ("a",)
+    slip = refuses(
+        saved(tmp_path / "slip", test=[squad(1, 1)]), DataError, settings({"test": "test"}, answers="answers.txt")
+    )
+    assert "'text'" in slip.got and "'answer_start'" in slip.got
+    empty = [squad(1, 1), {**squad(2, 2), "answers": None}]
+    found = load(saved(tmp_path / "empty", test=empty), settings({"test": "test"})).test.queries
+    assert [query.answers for query in found] == [("answer 1",), ()]
+
+
 def test_a_folder_among_the_readers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "mine" / "squad"
     folder.mkdir(parents=True)

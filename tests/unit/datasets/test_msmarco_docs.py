@@ -53,7 +53,7 @@ def test_golden(packed: bool, tmp_path: Path) -> None:
     assert len(dataset.dev) == 0
     assert dataset.card["protocol"]["collection"].startswith("top: the documents that a training query clicked")
     # Query 113 has no judgement; 109 and 111 are about documents that no training query clicked.
-    assert dataset.card["notes"] == ["test: 2 of 13 queries left out (no relevant passage)"]
+    assert dataset.card["notes"] == ["test: 3 of 14 queries left out (no relevant passage)"]
 
 
 def test_all_documents(tmp_path: Path) -> None:

@@ -83,6 +83,13 @@ def test_columns_that_only_later_rows_have_are_read(tmp_path: Path) -> None:
     assert [query.text for query in dataset.test.queries] == ["which?"]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "ndjson", "NDJSON"])
+def test_rows_of_objects_name_their_own_columns(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"faq.{ending}"
+    path.write_text('{"text": "one", "_id": "o"}\n{"text": "two", "title": "Two", "_id": "t"}\n', encoding="utf-8")
+    assert [(p.docid, p.title) for p in load(f"table:{path}").corpus] == [("o", ""), ("t", "Two")]
+
+
 def test_a_document_may_have_several_rows_and_ids_may_be_numbers(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"id": 7, "text": "a", "of": "D"}, {"id": 8, "text": "b", "title": "T", "of": None}]
     dataset = load(f"table:{written(tmp_path / 'x.jsonl', rows)}?document=of")
