@@ -143,8 +143,10 @@ def run(
             say(str(build_report(folder)))
     except KeyboardInterrupt:
         again = shlex.join(["harness", *(argument for argument in context.obj if argument != "--fresh")])
-        kept = "those this run did not come to keep their earlier results" if fresh else "finished cells are kept"
-        _complain(f"\ninterrupted: {kept} in {folder}. To go on with the others:\n    {again}")
+        earlier = ", and those that --fresh did not come to, with their earlier results" if fresh else ""
+        _complain(
+            f"\ninterrupted: finished cells are kept in {folder}{earlier}. To go on with the others:\n    {again}"
+        )
         raise typer.Exit(INTERRUPTED) from None
     if failed:
         raise typer.Exit(INCOMPLETE)

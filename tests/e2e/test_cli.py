@@ -236,7 +236,7 @@ def test_ctrl_c_keeps_finished_cells_and_says_how_to_go_on(place: Path) -> None:
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     assert process.returncode == 130
-    assert "interrupted: finished cells are kept in a folder" in said
+    assert "interrupted: finished cells are kept in a folder, and those that --fresh did not come to" in said
     assert "    harness run stopped.toml --out 'a folder'\n" in said
     assert "Traceback" not in said
     (status,) = (place / "a folder").glob("*/*/0/status.json")
