@@ -76,6 +76,7 @@ def prepared(experiment: Experiment, out: Path, progress: Progress) -> Plan:
         ConfigError, DataError, DependencyError: the experiment cannot be run.
         RunFolderError: the folder is another experiment's, or of another format.
     """
+    launch.check(os.environ)
     _check_owner(out, experiment.name)
     return prepare(experiment, out, progress)
 
@@ -106,7 +107,6 @@ def run(
         RunFolderError: the folder is another experiment's, of another format, or being written by another run.
         StorageError: the disk is full or may not be written; finished cells are kept.
     """
-    launch.check(os.environ)
     chosen = plan or prepared(experiment, out, SILENT)
     running = _Running(chosen, RunFolder(out), observer, fresh, command)
     with locked(out):

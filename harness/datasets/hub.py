@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,17 +91,18 @@ def rows(table: Table, columns: Mapping[str, str], needed: frozenset[str]) -> It
         raise ConfigError(f"a column for {missing[0]!r}", got, fix)
     found = found.select_columns(sorted({theirs.partition(".")[0] for theirs in present.values()}))
     number = 0
+    paths = [theirs.split(".") for theirs in present.values()]
     for batch in found.iter(_BATCH_ROWS):
-        for values in zip(*(batch[theirs.partition(".")[0]] for theirs in present.values()), strict=True):
+        for values in zip(*(batch[name] for name, *_ in paths), strict=True):
             number += 1
             place = checks.Place(table.path, number)
-            reached = (_reached(value, theirs, place) for value, theirs in zip(values, present.values(), strict=True))
+            reached = (_reached(value, path, place) for value, path in zip(values, paths, strict=True))
             yield Row(dict(zip(present, reached, strict=True)), place)
 
 
-def _reached(value: Any, path: str, place: checks.Place) -> Any:
-    """Follow the dots of a column's name into objects; what is null holds nothing."""
-    name, *inner = path.split(".")
+def _reached(value: Any, path: Sequence[str], place: checks.Place) -> Any:
+    """Follow a column's name, cut at its dots, into objects; what is null holds nothing."""
+    name, *inner = path
     for key in inner:
         if value is None:
             return None

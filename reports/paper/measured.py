@@ -22,6 +22,11 @@ _NEEDED: Mapping[str, str] = {"capacity": "self-retrieval", "reranking": "self-r
 """Shape of a figure -> the system without which it shows nothing."""
 
 
+def fingerprints(cells: Iterable[KeptCell]) -> str:
+    """Return the first digits of the fingerprint of each cell."""
+    return ", ".join(cell["fingerprint"][:SHOWN] for cell in cells)
+
+
 @dataclass(frozen=True)
 class Found:
     """One cell and where it was found: the file of kept results, or the folder of its run."""
@@ -45,7 +50,7 @@ class Group:
     @property
     def fingerprints(self) -> str:
         """First digits of the fingerprint of each cell, which name the cells a figure comes from."""
-        return ", ".join(cell["fingerprint"][:SHOWN] for cell in self.cells)
+        return fingerprints(self.cells)
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from harness.kept import KeptCell
 from reports import units
 from reports.markup import Cell, Line, Table
 from reports.paper import departures
-from reports.paper.measured import SHOWN, Data, Measured
+from reports.paper.measured import SHOWN, Data, Measured, fingerprints
 from reports.paper.published import Published, PublishedTable
 from reports.paper.recipes import Recipe
 
@@ -186,7 +186,7 @@ class _Block:
             value = group.percent(measure) if group else None
             yield Cell() if value is None else figure(value)
         cells = _telling(self._recipe, group.cells) if group else []
-        yield Cell(", ".join(cell["fingerprint"][:SHOWN] for cell in cells)) if cells else Cell()
+        yield Cell(fingerprints(cells)) if cells else Cell()
 
 
 def _here(recipe: Recipe, measure: str, end: str) -> str:
@@ -278,7 +278,7 @@ def _beam(data: Data, label: str | None, beam: int) -> Iterator[Cell]:
     yield figure(fmean(indexes) / 1e6 if indexes else None)
     yield Cell(f"{latency_s:.3f}", raw=latency_s)
     yield figure(100 * fmean(row["measures"]["Success@5"] for _, row in measured))
-    yield Cell(", ".join(cell["fingerprint"][:SHOWN] for cell, _ in measured))
+    yield Cell(fingerprints(cell for cell, _ in measured))
 
 
 def sizes(recipe: Recipe, published: Published, measured: Measured | None) -> Table:

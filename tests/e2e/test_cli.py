@@ -256,6 +256,8 @@ def test_ctrl_c_keeps_finished_cells_and_says_how_to_go_on(place: Path) -> None:
         (("dance",), "No such command"),
         (("list", "animals"), "systems"),
         (("report", "nowhere"), "nowhere"),
+        (("report", "long" * 100), "the name is too long"),
+        (("run", "tiny.toml", "--set", "systems=1", "--set", "systems.bm25.b=2"), "a table at systems"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_plain_words(refuse: Refusal, arguments: tuple[str, ...], said: str) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from baselines import docids
 from harness.errors import ConfigError
@@ -50,3 +52,20 @@ def test_random_codes_are_the_naive_ones_in_another_order() -> None:
 def test_radix_is_checked() -> None:
     with pytest.raises(ConfigError, match="radix"):
         docids.naive(5, 1)
+
+
+def test_no_more_than_two_threads_add_up_centres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sums come to the same in either order; of three the last bits depend on which thread is done first."""
+    seen: list[int] = []
+    fit = KMeans.fit_predict
+
+    def watched(self: KMeans, vectors: np.ndarray) -> np.ndarray:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+        labels: np.ndarray = fit(self, vectors)
+        return labels
+
+    monkeypatch.setattr(KMeans, "fit_predict", watched)
+    with threadpool_limits(4, user_api="openmp"):
+        docids.semantic(np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32), 5, seed=0)
+    assert seen
+    assert max(seen) <= 2

@@ -6,16 +6,19 @@ import itertools
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from harness import cell
 from harness.errors import StorageError
 from harness.lm.backbone import Backbone
 from harness.lm.checkpoint import NAME, random_state, read, restore_random_state
 from harness.lm.examples import Example
 from harness.lm.training import TrainingSettings, TrainingSummary, train
+from harness.records import Meter
 from tests.lm_models import tiny_gpt2, tiny_llama
 
 EXAMPLES = [
@@ -234,3 +237,9 @@ def test_the_time_before_a_training_was_stopped_is_told(tmp_path: Path) -> None:
     assert 0 < summary.earlier_s < summary.seconds
     assert summary.figures()["earlier_s"] == summary.earlier_s
     assert summary.behind(summary).earlier_s == 2 * summary.earlier_s
+
+
+def test_the_index_time_of_a_cell_holds_what_it_took_before() -> None:
+    meter: Meter = {"index_s": 2.0}
+    cell._add_training(meter, SimpleNamespace(training_summary=lambda: {"earlier_s": 3.0}), {})  # type: ignore[arg-type]
+    assert (meter["index_s"], meter["earlier_s"]) == (5.0, 3.0)

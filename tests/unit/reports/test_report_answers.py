@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -106,3 +107,10 @@ def test_a_broken_file_is_named(tmp_path):
     (folder / SLUG / "dense" / "0" / "answers.json").write_text('{"n": 3}', encoding="utf-8")
     with pytest.raises(RunFolderError, match="exact_match"):
         load(folder)
+
+
+def test_untested_differences_are_said_to_be_untested(folder):
+    (section,) = load(folder).sections
+    assert answers.table(section).caption.endswith(marks.LEGEND)
+    apart = answers.table(replace(section, answering=())).caption
+    assert "▲" not in apart and apart.endswith("differences from it were not tested here.")

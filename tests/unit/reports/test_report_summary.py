@@ -194,3 +194,9 @@ def test_pairs_are_shown_once_and_brackets_only_in_the_full_table():
     where = section(BM25, DENSE, make("o", "bracket", 1.0), comparisons=pairs)
     assert len(tables.significance(where, ("RR@5",)).lines) == 1
     assert len(tables.significance(where, ("RR@5",), everything=True).lines) == 3
+
+
+def test_what_is_kept_between_queries_is_told_with_the_price():
+    for more, told in (({"cache_bytes": 8_000_000_000}, True), ({}, False)):
+        *_, price = said(BM25, DENSE, make("sr", "self-retrieval", 0.6, meter={**SLOW, **more}))
+        assert ("beside 8.00\u202fGB of what it has read, kept between queries" in price) is told
