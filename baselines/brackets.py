@@ -20,7 +20,7 @@ from harness.types import Corpus, Hit, Split
 class NoSettings(BaseModel):
     """Nothing can be set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Oracle:

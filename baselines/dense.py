@@ -31,7 +31,7 @@ BATCHES_AT_ONCE = 16
 class EncodingSettings(BaseModel):
     """What is encoded by what, and kept how."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str = EMBEDDED
     """"embedded" (all-MiniLM-L6-v2, reads 256 tokens), a folder, or the id of a model on the Hugging Face hub."""

@@ -59,7 +59,10 @@ class DsiSettings(GrowingSettings):
     added: ClassVar[frozenset[str]] = frozenset({"pseudo_queries"})
 
     backbone: str = EMBEDDED
+    """"embedded" (the packaged SmolLM2-135M-Instruct; "embedded#layers=10": its first ten layers), a folder, or the id
+    of a model on the Hugging Face hub."""
     docid: Literal["semantic", "naive", "random"] = "semantic"
+    """Identifiers: paths of hierarchical k-means, row numbers, or random ones, the controls (`baselines/docids.py`)."""
     radix: int = Field(10, ge=2, le=len(docids.ALPHABET))
     """Symbols an identifier is spelled with; also clusters a level and passages a leaf of semantic ones."""
     encoder: str = EMBEDDED_ENCODER
@@ -73,6 +76,7 @@ class DsiSettings(GrowingSettings):
     dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
     """Number type of the weights when searching and on disk."""
     query_batch: int = Field(16, ge=1)
+    """Questions searched together."""
     query_tokens: int = Field(512, ge=8)
     """A longer query is cut after so many tokens."""
 
@@ -119,7 +123,8 @@ class Dsi:
         backbone = load(self.settings.backbone)
         symbols = _symbol_tokens(backbone)
         sequences = [[*(symbols[s] for s in code), backbone.end] for code in codes]
-        backbone = backbone.restricted(_vocabulary(sequences))
+        if self.settings.training.loss == "targets":
+            backbone = backbone.restricted(_vocabulary(sequences))
         examples = self._examples(backbone, corpus, train, pseudo, sequences)
         parts = _Parts(backbone, TokenTrie.from_sequences(sequences), corpus.docids)
         self._summary = train_backbone(

@@ -34,7 +34,7 @@ TOGETHER = 8
 class FitSettings(BaseModel):
     """How a model is trained on pairs of query and passage."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     epochs: int = Field(default=2, ge=0)
     """Times every pair is seen; 0: the model is used as it comes."""
@@ -47,6 +47,7 @@ class FitSettings(BaseModel):
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of all steps."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Decay of the weights, of AdamW."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     max_length: int = Field(default=256, ge=8)

@@ -53,13 +53,15 @@ class CrossFitSettings(FitSettings):
     """
 
     batch_size: int = Field(default=8, ge=1)
+    """Pairs a step."""
     learning_rate: float = Field(default=4e-4, gt=0)
+    """Peak of a cosine schedule with linear warm-up (AdamW)."""
 
 
 class RerankSettings(BaseModel):
     """Settings of "rerank"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     first: Literal["bm25", "dense", "dsi"] = "bm25"
     """What finds the candidates."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.dense import Dense, DenseSettings
 from baselines.saved import load_state, save_state
@@ -26,7 +26,7 @@ from harness.errors import DataError
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
 from harness.lm.greedy import greedy
-from harness.lm.training import TrainingSettings, TrainingSummary
+from harness.lm.training import TrainingSettings, TrainingSummary, refuse_trimmed
 from harness.lm.training import train as train_backbone
 from harness.progress import SILENT, Progress
 from harness.retriever import Footprint, System
@@ -44,7 +44,7 @@ _CHUNK = 4096
 class ReaderSettings(BaseModel):
     """Settings of "dense-reader"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     first_stage: DenseSettings = DenseSettings()
     """The dense search, as the system "dense" has it."""
@@ -65,6 +65,11 @@ class ReaderSettings(BaseModel):
     """Number type of the reader's weights when answering and on disk."""
     query_batch: int = Field(8, ge=1)
     """Questions answered together."""
+
+    @model_validator(mode="after")
+    def _can_learn(self) -> Self:
+        refuse_trimmed(self.training, self.trim_vocabulary)
+        return self
 
 
 class _Parts(NamedTuple):

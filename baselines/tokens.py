@@ -33,7 +33,7 @@ PASSAGES_AT_ONCE = 1024
 class TokenSettings(BaseModel):
     """How texts become terms."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stop_words: bool | Language = True
     """Leave out the stop words of a language; true: English."""

@@ -9,7 +9,7 @@ max_passage_words = 60
 [systems.bm25]                          # a label that is a system's name
 [systems.dsi-naive]                     # a label of its own, for the system called dsi
 system = "dsi"
-docids = "naive"                        # the rest is checked by that system's settings
+docid = "naive"                         # the rest is checked by that system's settings
 [runs.colbert]                          # a system that is not run here, only its hits are read
 file = "colbert.trec"                   # several datasets: [runs.colbert.files] with dataset = "file" lines
 """

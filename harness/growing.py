@@ -14,7 +14,7 @@ class GrowingSettings(BaseModel):
     as the setting is not used.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     added: ClassVar[frozenset[str]] = frozenset()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 from harness.printable import printable
 
@@ -74,12 +77,53 @@ def measures() -> Listing:
     return Listing(("measure", "ir_measures name", "what it is"), rows)
 
 
+def settings(name: str) -> Listing:
+    """List every setting of a registered system, as `--set systems.LABEL.KEY=VALUE` takes it, with its default.
+
+    Raises:
+        UnknownNameError: nobody registered `name`.
+    """
+    from harness import registry
+
+    return Listing(("setting", "default", "what it is"), list(_settings(registry.get(name).config)))
+
+
+def _settings(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str, str]]:
+    for key, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, BaseModel):
+            yield from _settings(type(default), f"{before}{key}.")
+        else:
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            one_of = f"One of: {', '.join(map(json.dumps, choices))}." if choices else ""
+            said = f"{field.description or ''} {one_of}".replace("`", "")
+            yield before + key, "none" if default is None else json.dumps(default), " ".join(said.split())
+
+
 KINDS: Mapping[str, Callable[[], Listing]] = {
     "systems": systems,
     "datasets": datasets,
     "experiments": experiments,
     "measures": measures,
 }
+
+
+def listed(kind: str, system: str | None = None) -> Listing:
+    """Make the listing of a kind; "settings" are those of a system, which the others have no use for.
+
+    Raises:
+        ConfigError: a system is named without need, or needed and not named.
+        UnknownNameError: nobody registered the system.
+    """
+    from harness.errors import ConfigError
+
+    if kind == "settings" and system:
+        return settings(system)
+    if kind == "settings":
+        raise ConfigError("the name of a system", "none", "name one, as in: harness list settings bm25")
+    if system:
+        raise ConfigError(f"nothing behind {kind!r}", repr(system), f"give: harness list {kind}")
+    return KINDS[kind]()
 
 
 def _system(name: str) -> tuple[str, str, str]:

@@ -70,8 +70,8 @@ def parse_setting(setting: str) -> tuple[list[str], Any]:
     (['systems', 'bm25', 'b'], 0.75)
     >>> parse_setting('datasets."vital-articles/500".max_passage_words=40')
     (['datasets', 'vital-articles/500', 'max_passage_words'], 40)
-    >>> parse_setting("systems.dsi.docids=naive")
-    (['systems', 'dsi', 'docids'], 'naive')
+    >>> parse_setting("systems.dsi.docid=naive")
+    (['systems', 'dsi', 'docid'], 'naive')
     """
     for cut in (place for place, sign in enumerate(setting) if sign == "="):
         path = _path(setting[:cut])

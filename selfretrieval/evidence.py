@@ -23,7 +23,7 @@ ENOUGH = 10
 class Weights(BaseModel):
     """What each kind of evidence counts; the default is the chain rule, log P(title) + log P(passage | title)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     title: float = 1.0
     """Log-probability of the title given the question."""

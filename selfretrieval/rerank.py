@@ -38,7 +38,7 @@ _STATE = "self_rerank.json"
 class SelfRerankSettings(BaseModel):
     """Settings of "self-rerank"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     first: str = "bm25"
     """Registered system that finds the candidates: bm25, dense, dsi or any other that does not see the judgements."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from harness.growing import GrowingSettings
 from harness.lm.backbone import EMBEDDED
 from harness.lm.pseudo_queries import PseudoQuerySettings
-from harness.lm.training import TrainingSettings
+from harness.lm.training import TrainingSettings, refuse_trimmed
 from selfretrieval import score
 from selfretrieval.evidence import Weights
 
@@ -26,9 +26,13 @@ class Shares(GrowingSettings):
     predicate: float = Field(0.0, ge=0)
     """An addition: from what a first sentence says its subject is ("English mathematician") to title and passage."""
     title: float = Field(0.10, ge=0)
+    """View a: a training query leads to the title of its passage."""
     passage: float = Field(0.10, ge=0)
+    """View b: a training query leads through title and passage to the answer."""
     content: float = Field(0.05, ge=0)
+    """View e: query and title are given, passage and answer written."""
     assess: float = Field(0.10, ge=0)
+    """View d: query, title and passage are given; the answer follows, behind a negative passage the refusal."""
     likelihood: float = Field(0.0, ge=0)
     """An addition: from title and passage to the question, which `likelihood` asks for."""
     pseudo: float = Field(0.0, ge=0)
@@ -42,6 +46,8 @@ class SelfRetrievalSettings(GrowingSettings):
     added: ClassVar[frozenset[str]] = frozenset({"likelihood_passes", "pseudo_queries"})
 
     backbone: str = EMBEDDED
+    """"embedded" (the packaged SmolLM2-135M-Instruct; "embedded#layers=10": its first ten layers), a folder, or the id
+    of a model on the Hugging Face hub."""
     indexing: bool = True
     """Memorise the corpus; False leaves only the supervised views."""
     titles: bool = True
@@ -49,9 +55,13 @@ class SelfRetrievalSettings(GrowingSettings):
     assessment: bool = True
     """Judge passages by self-assessment; False ranks titles alone, and by generation probability under a title."""
     title_beams: int = Field(5, ge=1)
+    """Titles that are written for a question."""
     passage_beams: int = Field(10, ge=1)
+    """Passages that are written for each title."""
     tau: float = Field(score.TAU, gt=0)
+    """Temperature of the softmax over the titles' scores."""
     delta: float = Field(score.DELTA, gt=0)
+    """Temperature of the softmax over what passages were assessed with."""
     softmax_per_title: bool = False
     """Take the passage softmax title by title, as the released scripts do."""
     assessment_score: Literal["mean", "first"] = "mean"
@@ -123,6 +133,7 @@ class SelfRetrievalSettings(GrowingSettings):
     @model_validator(mode="after")
     def _has_what_it_learns_from(self) -> Self:
         self.pseudo_queries.check(self.shares.pseudo)
+        refuse_trimmed(self.training, self.trim_vocabulary)
         return self
 
     @model_validator(mode="after")

@@ -50,6 +50,15 @@ def join(pieces: Sequence[Piece]) -> Example:
     return Example(tuple(tokens), tuple(spans))
 
 
+def everything(example: Example) -> Example:
+    """Return the example with all of its tokens as targets but the first, which nothing foretells.
+
+    >>> everything(Example((5, 6, 7), ((2, 3),)))
+    Example(tokens=(5, 6, 7), spans=((1, 3),))
+    """
+    return example._replace(spans=((1, len(example.tokens)),))
+
+
 def spend(examples: Sequence[Example], budget_tokens: int, rng: random.Random) -> list[Example]:
     """Draw examples epoch by epoch, each epoch shuffled, while they fit into the budget.
 

@@ -42,7 +42,9 @@ class WriterTrainingSettings(TrainingSettings):
     """How the writer is trained: all its layers, and with fewer tokens than the system that learns from it."""
 
     tokens: int = Field(50_000, ge=0)
+    """Tokens fed, context included, padding excluded; they count among the system's."""
     frozen_layers: int = Field(0, ge=0)
+    """Lower transformer layers that are not trained."""
     dev_evaluations: int = Field(0, ge=0, le=0)
     """The writer is not asked dev queries: it does not search."""
 
@@ -50,7 +52,7 @@ class WriterTrainingSettings(TrainingSettings):
 class PseudoQuerySettings(BaseModel):
     """How pseudo-queries are written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     per_passage: int = Field(0, ge=0)
     """Queries drawn for each passage, of which equal ones count once; 0: there are none, and nothing is trained."""
@@ -138,7 +140,8 @@ def write_pseudo_queries(
     progress = _Curveless(progress)
     progress.phase("load backbone")
     backbone = load(name)
-    backbone = backbone.restricted(_vocabulary(backbone, corpus, split))
+    if settings.training.loss == "targets":
+        backbone = backbone.restricted(_vocabulary(backbone, corpus, split))
     asked = [_prompt(backbone, passage, settings.passage_tokens) for passage in corpus]
     lessons = spend(_lessons(backbone, corpus, split, settings), settings.training.tokens, random.Random(seed))
     folder = checkpoints / TRAINING_FOLDER if checkpoints else None

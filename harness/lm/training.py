@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ from harness.growing import GrowingSettings
 from harness.lm.backbone import Backbone
 from harness.lm.batches import pack, size_of
 from harness.lm.checkpoint import Checkpoints
-from harness.lm.examples import Example
+from harness.lm.examples import Example, everything
 from harness.lm.objective import refuse_unwritable
 from harness.lm.session import Clock
 from harness.lm.steps import Training
@@ -33,7 +33,7 @@ from harness.progress import SILENT, Progress
 class TrainingSettings(GrowingSettings):
     """How a backbone is trained."""
 
-    added: ClassVar[frozenset[str]] = frozenset({"lora_rank"})
+    added: ClassVar[frozenset[str]] = frozenset({"lora_rank", "loss"})
 
     tokens: int = Field(100_000, ge=0)
     """Tokens fed, context included, padding excluded."""
@@ -42,6 +42,7 @@ class TrainingSettings(GrowingSettings):
     warmup: float = Field(0.04, ge=0, le=1)
     """Share of all steps."""
     weight_decay: float = Field(0.01, ge=0)
+    """Decay of the weights, of AdamW."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     batch_tokens: int = Field(1024, ge=1)
@@ -51,9 +52,13 @@ class TrainingSettings(GrowingSettings):
     frozen_layers: int = Field(20, ge=0)
     """Lower transformer layers that are not trained."""
     freeze_embeddings: bool = True
+    """Leave the token embeddings, and the head where it shares them, as they are."""
     lora_rank: int = Field(0, ge=0)
     """Train low-rank adapters of this rank in all linear layers above the frozen ones, and nothing else; 0: the weights
     themselves. Adapters want a larger `learning_rate`."""
+    loss: Literal["targets", "all tokens"] = "targets"
+    """Whose cross-entropy is lowered: what is to be written alone (Tang et al. 2024), or the context as well (an
+    addition), from the second token of an example on, over the whole vocabulary."""
     dtype: str = Field("auto", pattern="^(auto|float32|bfloat16)$")
     """Arithmetic of the forward and backward pass; weights that are trained stay float32."""
     checkpoint_s: float = Field(120.0, ge=0)
@@ -64,6 +69,12 @@ class TrainingSettings(GrowingSettings):
     """Dev queries that are searched each time, chosen by hash."""
     keep_best: bool = True
     """Where dev queries are searched: end with the weights that did best on them, not with the last ones."""
+
+
+def refuse_trimmed(training: TrainingSettings, trim_vocabulary: bool) -> None:
+    """Refuse to learn all tokens with a head that has no row for some of them: ValueError, for a validator."""
+    if training.loss == "all tokens" and trim_vocabulary:
+        raise ValueError('training.loss = "all tokens" needs trim_vocabulary = false: contexts hold any token')
 
 
 class Evaluation(Protocol):
@@ -158,6 +169,8 @@ def train(
         ConfigError: more layers are to be frozen than there are, or a target is outside the backbone's vocabulary.
         StorageError: a checkpoint cannot be written.
     """
+    if settings.loss == "all tokens":
+        examples = [everything(e) for e in examples]
     batches = pack(examples, settings.row_tokens, settings.batch_tokens)
     if not batches:
         return TrainingSummary(0, 0.0, None, None)

@@ -34,8 +34,9 @@ def built(folder: str, **changes: object) -> Dsi:
     return dsi
 
 
-def test_scores_are_log_probabilities_of_the_identifiers(folder: str) -> None:
-    dsi = built(folder)
+@pytest.mark.parametrize("loss", ["targets", "all tokens"])
+def test_scores_are_log_probabilities_of_the_identifiers(folder: str, loss: str) -> None:
+    dsi = built(folder, training={"tokens": 800, "frozen_layers": 0, "dtype": "float32", "loss": loss})
     backbone, trie, names = dsi._ready()
     (hits,) = dsi.search(["number three"], 100)
     assert sorted(h.docid for h in hits) == sorted(CORPUS.docids)
@@ -46,9 +47,11 @@ def test_scores_are_log_probabilities_of_the_identifiers(folder: str) -> None:
         total, written = 0.0, list(prompt)
         for token in code:
             step = logprobs_after(backbone, written)
-            total += step[token] - np.logaddexp.reduce(step[backbone.vocabulary])
+            kept = step if backbone.vocabulary is None else step[backbone.vocabulary]
+            total += step[token] - np.logaddexp.reduce(kept)
             written.append(token)
         assert hit.score == pytest.approx(total, abs=1e-3)
+    assert (backbone.vocabulary is None) == (loss == "all tokens")
     assert names[int(trie.items_at(trie.walk(code))[0])] == hit.docid
     assert dsi.counters()["invalid_docids"] == 0
 

@@ -73,6 +73,23 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         assert torch.equal(a, b)
 
 
+def test_all_tokens_can_bear_the_loss() -> None:
+    """What is reported of the first step is the mean over every token that something precedes."""
+    backbone, kept = tiny_llama(), Kept()
+    everywhere = [e._replace(spans=((0, len(e.tokens)),)) for e in EXAMPLES]
+    wanted = sum((plain_loss(backbone, e) for e in everywhere), torch.zeros(())) / sum(
+        len(e.tokens) - 1 for e in EXAMPLES
+    )
+    train(backbone, EXAMPLES, QUICK.model_copy(update={"loss": "all tokens", "batch_tokens": 100}), progress=kept)
+    assert kept.rows[0]["loss"] == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_results_of_before_the_choice_keep_their_fingerprint() -> None:
+    assert "loss" not in QUICK.model_dump(mode="json")
+    changed = QUICK.model_copy(update={"loss": "all tokens"})
+    assert TrainingSettings.model_validate(changed.model_dump(mode="json")) == changed
+
+
 def test_a_target_outside_the_vocabulary_is_refused_before_training() -> None:
     backbone = tiny_llama()
     backbone.tokenizer.decode = str
