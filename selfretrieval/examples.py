@@ -94,7 +94,7 @@ class Views:
             question = self._question(query)
             for candidate in (row, *others):
                 verdict = self._answer(query) if candidate == row else self._final(prompts.REJECT)
-                seen = _context([*self._head(self.corpus[candidate]), *self._body(candidate)])
+                seen = _context([*self._head(self.corpus[candidate]), *self._text(candidate)])
                 examples.append(join([*question, *seen, *verdict]))
         return examples
 
@@ -106,7 +106,7 @@ class Views:
             join(
                 [
                     self._cue,
-                    *_context([*self._head(self.corpus[row]), *self._body(row)]),
+                    *_context([*self._head(self.corpus[row]), *self._text(row)]),
                     cue,
                     Piece(question[: self.query_tokens], True),
                 ]
@@ -121,7 +121,7 @@ class Views:
         opening = self.corpus[row].text.partition(next(iter(later), "\0"))[0]
         if holding and not _answers(query, opening):
             return [Piece(holding[0], True)]
-        return [*self._body(row), *self._answer(query)]
+        return [*self._text(row), *self._answer(query)]
 
     def _head(self, passage: Passage) -> list[Piece]:
         """Title and the end of it as target, the rest of the boundary as context; nothing without titles."""
@@ -139,8 +139,14 @@ class Views:
         whole = whole[: self.passage_tokens]  # as far as the trie goes
         if self.prefixes is None:
             return [Piece(whole[: len(first)], True), Piece(whole[len(first) :], False)]
-        whole, length = [*whole, self.backbone.end], int(self.prefixes[row])
-        return [Piece(whole[:length], True), Piece(whole[length:-1], False)]  # <eos> is written only to end a prefix
+        length = int(self.prefixes[row])
+        if length > len(whole):  # another passage of the title begins with all of this one: <eos> tells them apart
+            return [Piece([*whole, self.backbone.end], True), Piece([], False)]
+        return [Piece(whole[:length], True), Piece(whole[length:], False)]
+
+    def _text(self, row: int) -> list[Piece]:
+        """First words and rest of a passage that something follows: without the end that tells it from longer ones."""
+        return [piece._replace(tokens=_without_end(piece.tokens, self.backbone.end)) for piece in self._body(row)]
 
     def _question(self, query: Query) -> list[Piece]:
         return self._asked(self.backbone.encode([prompts.question(query.text)])[0])
@@ -158,6 +164,10 @@ class Views:
     def _final(self, verdict: str) -> list[Piece]:
         cue = Piece(self.backbone.encode([prompts.ANSWER])[0], False)
         return [cue, Piece([*self.backbone.encode_after(prompts.ANSWER, [verdict])[0], self.backbone.end], True)]
+
+
+def _without_end(tokens: Sequence[int], end: int) -> Sequence[int]:
+    return tokens[:-1] if tokens and tokens[-1] == end else tokens
 
 
 def _context(pieces: Sequence[Piece]) -> list[Piece]:

@@ -242,7 +242,8 @@ class SelfRetriever:
             if settings.candidates == "all"
             else write_passages(lattice, states, titles, memory, settings.passage_beams)
         )
-        chosen = likeliest(titles, candidates, settings.judged)
+        # Where nothing judges, none ranks below the others for want of a judgement.
+        chosen = likeliest(titles, candidates, settings.judged if settings.assessment or settings.likelihood else None)
         judged = set(chosen)
         verdicts: dict[int, Assessment] = {}
         asked: dict[int, float] = {}

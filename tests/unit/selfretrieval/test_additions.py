@@ -319,6 +319,13 @@ def test_all_passages_need_titles_and_a_judge(retriever: SelfRetriever, changes:
         retriever.with_settings(candidates="all", **changes)
 
 
+def test_where_nothing_judges_all_are_ranked_by_what_was_written(retriever: SelfRetriever) -> None:
+    plain = retriever.with_settings(assessment=False, likelihood=False, ranking="paper", title_beams=4)
+    few = plain.with_settings(judged=1)
+    queries = ["which river", "who wrote it", "x"]
+    assert few.search(queries, 100) == plain.search(queries, 100)
+
+
 @pytest.mark.parametrize(("asked", "written"), [(64, 10), (3, 3)])
 def test_while_training_at_most_ten_titles_are_written_and_passages_too(
     folder: str, monkeypatch: pytest.MonkeyPatch, asked: int, written: int

@@ -82,6 +82,19 @@ def test_prefixes_until_unique_ask_only_for_what_tells_passages_apart(backbone: 
     assert "content:* O*ld Rome" in shown(backbone, views.passage([(QUERY, 0)])[0])
 
 
+def test_what_follows_a_passage_follows_its_last_word(backbone: Backbone) -> None:
+    """Of two passages of a title of which one begins with all of the other, the shorter ends in <eos>."""
+    long = "One two three four five six seven. And some words more."
+    corpus = Corpus.from_passages(
+        [Passage("a.0", "Numbers", "One two three four five six seven.", "a"), Passage("a.1", "Numbers", long, "a")]
+    )
+    views = Views(backbone, corpus, prefixes=Memory.build(corpus, backbone).cuts().tolist())
+    pairs = [(Query("q", "How many?", ("seven",)), 0)]
+    assert shown(backbone, views.memorise()[0]).endswith(" seven.<end>*")
+    going_on = [*views.passage(pairs), *views.content(pairs), *views.assess(pairs, [[1]])[:1], *views.likelihood(pairs)]
+    assert [" seven." in (text := shown(backbone, e)) and "seven.<end>" not in text for e in going_on] == [True] * 4
+
+
 def test_a_data_set_without_answers_gets_an_answer_phrase(backbone: Backbone) -> None:
     (example,) = Views(backbone, CORPUS).passage([(Query("q", "cold town"), 2)])
     assert shown(backbone, example).endswith("Final answer:* can answer the query<end>*")
