@@ -83,6 +83,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     experiments = "experiments"
     measures = "measures"
+    settings = "settings"
 
 
 class Unit(StrEnum):
@@ -190,11 +191,14 @@ def keep(
 
 
 @app.command(name="list")
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List the systems, datasets, experiments or measures there are."""
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    system: Annotated[str | None, typer.Argument(metavar="[SYSTEM]", help="Whose settings.")] = None,
+) -> None:
+    """List the systems, datasets, experiments or measures there are, or the settings of a system."""
     from harness import listing
 
-    table = listing.KINDS[kind.value]()
+    table = listing.listed(kind.value, system)
     console = terminal()
     if console:
         console.print(table.rich())
@@ -449,9 +453,10 @@ def _measure(chosen: Experiment, folder: Path, fresh: bool, arguments: Sequence[
     from harness import data_progress, display, runner
 
     with data_progress.watched() as progress:
-        plan = runner.prepared(chosen, folder, progress)
+        # Handed over and not kept: the corpora of the plan would stay in memory until the last cell has ended.
+        handed = [runner.prepared(chosen, folder, progress)]
     with display.for_stream(say, Console()) as observer:
-        return runner.run(chosen, folder, observer, fresh=fresh, command=("harness", *arguments), plan=plan)
+        return runner.run(chosen, folder, observer, fresh=fresh, command=("harness", *arguments), plan=handed.pop())
 
 
 def _conclude(summary: Summary) -> bool:

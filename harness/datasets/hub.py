@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from harness.datasets import checks, paths
 from harness.errors import ConfigError, DataError, DependencyError, OfflineError
 
-INSTALL = 'pip install "self-retrieval-bench[hf]"'
+INSTALL = 'pip install -c constraints.txt -e ".[cpu,hf]"'
 _BATCH_ROWS = 1000
 _SAVED = ("dataset_dict.json", "state.json")
 """Files that tell a folder written by the library's save_to_disk."""
