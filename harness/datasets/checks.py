@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -21,6 +21,13 @@ QRELS_HEADER = "query-id\tcorpus-id\tscore"
 _BOM = b"\xef\xbb\xbf"
 _INTEGER = re.compile(r"-?[0-9]+")
 _LARGEST_GRADE = 2**31 - 1
+
+
+class Located(Protocol):
+    """Where in a file something stands."""
+
+    def error(self, expected: str, got: str, fix: str) -> DataError:
+        """Build the error for it."""
 
 
 class Place(NamedTuple):
@@ -119,7 +126,7 @@ def identifier(record: Mapping[str, Any], place: Place) -> str:
     return plain_id(string(record, "_id", place), "an _id", place)
 
 
-def plain_id(value: str, expected: str, place: Place) -> str:
+def plain_id(value: str, expected: str, place: Located) -> str:
     """Return an id unchanged, or refuse one that run files, whose columns are separated by blanks, cannot hold."""
     if not value or any(character.isspace() for character in value):
         raise place.error(
@@ -128,7 +135,7 @@ def plain_id(value: str, expected: str, place: Place) -> str:
     return value
 
 
-def string(record: Mapping[str, Any], key: str, place: Place, default: str | None = None) -> str:
+def string(record: Mapping[str, Any], key: str, place: Located, default: str | None = None) -> str:
     """Return a text field; where it is absent or null, the default if there is one.
 
     Raises:
@@ -143,7 +150,7 @@ def string(record: Mapping[str, Any], key: str, place: Place, default: str | Non
     return clean(value, key, place)
 
 
-def clean(value: str, key: str, place: Place) -> str:
+def clean(value: str, key: str, place: Located) -> str:
     """Return a text unchanged, or refuse one that cannot be written as UTF-8 or that holds a NUL."""
     if "\0" in value:
         got = f"a NUL character at position {value.index(chr(0))} of {key!r}"

@@ -102,6 +102,9 @@ class DatasetSettings(BaseModel):
     columns: dict[COLUMN, str] | None = Field(
         default=None, description="The column of each thing that is read, where it has another name than usual."
     )
+    name: str | None = Field(
+        default=None, min_length=1, description="squad: the name that is hashed with each query id (none: the file's)."
+    )
     kilt_passage_words: Literal[100, 200] = Field(default=200, description="kilt: words of a passage at most.")
     nq320k_documents: Literal["title-dedup", "text-only"] = Field(
         default="title-dedup", description="nq320k: documents as shipped, or those with the same text as one."

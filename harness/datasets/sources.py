@@ -60,6 +60,13 @@ SOURCES: tuple[Source, ...] = (
         ("columns",),
     ),
     Source(
+        "squad",
+        "squad:FILE",
+        "a .json file of SQuAD 1.1 or 2.0, XQuAD or another set in their format",
+        "harness.datasets.squad",
+        ("name",),
+    ),
+    Source(
         "irds",
         "irds:ID",
         "a collection of ir_datasets, such as irds:beir/scifact/test",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from harness.datasets import sampling
@@ -21,24 +21,38 @@ def resplit(dataset: Dataset, rule: Resplit) -> Dataset:
     """
     queries, qrels = _pooled(dataset)
     key_of = _documents_of(dataset, qrels) if rule.by == "document" else {qid: qid for qid in queries}
-    parts: dict[str, list[Query]] = {"train": [], "dev": [], "test": []}
-    for qid, query in queries.items():
-        parts[_place(f"split|{rule.seed}|{key_of[qid]}", rule.shares)].append(query)
-    if not parts["test"]:
+    parts = deal(queries.values(), qrels, lambda qid: f"split|{rule.seed}|{key_of[qid]}", rule.shares)
+    if not parts["test"].queries:
         raise DataError(
             "a query for the test split",
             f"none of the {len(queries)} of {dataset.name} with {rule.shares[2]} as the share of test",
             "choose another seed or a larger share",
         )
-    train, dev, test = (
-        Split(name, tuple(part), {query.qid: qrels[query.qid] for query in part}) for name, part in parts.items()
-    )
-    return replace(dataset, train=train, dev=dev, test=test)
+    return replace(dataset, train=parts["train"], dev=parts["dev"], test=parts["test"])
+
+
+def deal(
+    queries: Iterable[Query],
+    qrels: Mapping[str, Mapping[str, int]],
+    key_of: Callable[[str], str],
+    shares: tuple[float, float, float],
+) -> dict[str, Split]:
+    """Deal queries out to train, dev and test, each by the fraction that its key hashes to, in their given order.
+
+    Args:
+        queries: with ids of their own.
+        qrels: qid -> docid -> grade.
+        key_of: qid -> what is hashed.
+        shares: of train, dev and test.
+    """
+    parts: dict[str, list[Query]] = {"train": [], "dev": [], "test": []}
+    for query in queries:
+        parts[_place(key_of(query.qid), shares)].append(query)
+    return {name: Split(name, tuple(part), {q.qid: qrels[q.qid] for q in part}) for name, part in parts.items()}
 
 
 def describe(rule: Resplit) -> str:
     """Say in the card how queries were split."""
-    train, dev, _ = rule.shares
     key = "query id" if rule.by == "query" else "document"
     whole = ""
     if rule.by == "document":
@@ -46,8 +60,17 @@ def describe(rule: Resplit) -> str:
             "; queries that share a document with a relevant passage stay together, by the first name of all documents "
             "so connected"
         )
-    bounds = f"below {train:g} train, below {train + dev:g} dev, else test"
-    return f"all queries anew: SHA-256 of 'split|{rule.seed}|<{key}>' as a fraction: {bounds}{whole}"
+    return f"all queries anew: {dealt(f'split|{rule.seed}|<{key}>', rule.shares)}{whole}"
+
+
+def dealt(key: str, shares: tuple[float, float, float]) -> str:
+    """Say how `deal` deals by this key.
+
+    >>> dealt("split|0|<query id>", (0.6, 0.1, 0.3))
+    "SHA-256 of 'split|0|<query id>' as a fraction: below 0.6 train, below 0.7 dev, else test"
+    """
+    train, dev, _ = shares
+    return f"SHA-256 of '{key}' as a fraction: below {train:g} train, below {train + dev:g} dev, else test"
 
 
 def shares_of(text: str) -> tuple[float, float, float]:

@@ -37,6 +37,7 @@ EXAMPLES: Mapping[str, int] = {
     "nq320k of GenRet": 600,
     "nq320k of NCI": 600,
     "msmarco-docs": 600,
+    "squad": 600,
     "runs of others": 1500,
     "runs of ours": 600,
     "experiments values": 1200,

@@ -1,4 +1,4 @@
-"""Hostile files in the formats of published sets: KILT, the Self-Retrieval release, NQ320K, MS MARCO documents."""
+"""Hostile files in the formats of published sets: KILT, Self-Retrieval, NQ320K, MS MARCO documents, SQuAD."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from harness.datasets import DatasetSettings
+from harness.datasets.sampling import fraction
 from tests.property.hostile import (
     ANY_JSON,
     NASTY,
@@ -35,9 +36,9 @@ SOME = st.sampled_from(["0", "1", "null"])
 NUMBER = mostly(SOME, NUMBERS, 10)
 
 
-def array(values: st.SearchStrategy[str], most: int = 3) -> st.SearchStrategy[str]:
+def array(values: st.SearchStrategy[str], most: int = 3, least: int = 0) -> st.SearchStrategy[str]:
     """Write a JSON array of JSON values."""
-    return st.lists(values, max_size=most).map(lambda found: f"[{', '.join(found)}]")
+    return st.lists(values, min_size=least, max_size=most).map(lambda found: f"[{', '.join(found)}]")
 
 
 def whole(rows: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
@@ -48,8 +49,8 @@ def whole(rows: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
     )
 
 
-def encoded(rows: Sequence[Any], array: bool = False) -> bytes:
-    """Write sound rows: one array, or one a line."""
+def encoded(rows: Any, array: bool = False) -> bytes:
+    """Write sound rows: one array (or what else it is), or one a line."""
     return (json.dumps(rows) if array else "".join(json.dumps(row) + "\n" for row in rows)).encode()
 
 
@@ -154,6 +155,40 @@ SOUND_MSMARCO: Mapping[str, bytes] = {
     "msmarco-docdev-qrels.tsv": b"2 0 D1 1\n",
 }
 
+TEST_IDS = [str(n) for n in range(99) if fraction(f"self-retrieval-splits-v1|set|{n}") >= 0.7]
+"""Ids of questions that fall to the test split of set.json."""
+QIDS = mostly(st.sampled_from(TEST_IDS) | st.integers(0, 9).map(str), NUMBERS | written(TEXTS), 15)
+QUESTION = objects(
+    {
+        "id": QIDS,
+        "question": TEXT,
+        "answers": array(objects({"text": TEXT}), 2, 1),
+        "is_impossible": mostly(st.just("false"), st.sampled_from(["true", "null", "0"]), 8),
+    }
+)
+PARAGRAPH = objects({"context": TEXT, "qas": array(QUESTION, 2, 1)})
+ARTICLE = objects({"title": TEXT, "paragraphs": array(PARAGRAPH, 2, 1)})
+SQUAD = st.fixed_dictionaries({"set.json": lines(objects({"data": array(ARTICLE, 2, 1)}), 1, 1)})
+SOUND_SQUAD: Mapping[str, bytes] = {
+    "set.json": encoded(
+        {
+            "data": [
+                {
+                    "title": "A_%C3%A9",
+                    "paragraphs": [
+                        {
+                            "context": f"Text {n}",
+                            "qas": [{"id": str(n), "question": f"{n}?", "answers": [{"text": str(n)}]}],
+                        }
+                        for n in range(9)
+                    ],
+                }
+            ]
+        },
+        True,
+    )
+}
+
 
 @st.composite
 def hurt(draw: st.DrawFn, sound: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -168,23 +203,24 @@ def checked(source: str, settings: Sequence[DatasetSettings]) -> Callable[[Mappi
         with place() as folder:
             put(folder, content)
             chosen = settings[len(content["dev.json"]) % len(settings)] if "dev.json" in content else settings[0]
-            return unchanged(folder, lambda: try_to_load(f"{source}:{folder}", chosen))
+            return unchanged(folder, lambda: try_to_load(source.format(folder), chosen))
 
     return check
 
 
 PLAIN_SETTINGS = (DatasetSettings(),)
 FORMATS: Mapping[str, tuple[str, st.SearchStrategy[Any], Mapping[str, bytes], Sequence[DatasetSettings]]] = {
-    "kilt": ("kilt", KILT, SOUND_KILT, PLAIN_SETTINGS),
-    "release": ("release", RELEASE, SOUND_RELEASE, PLAIN_SETTINGS),
+    "kilt": ("kilt:{}", KILT, SOUND_KILT, PLAIN_SETTINGS),
+    "release": ("release:{}", RELEASE, SOUND_RELEASE, PLAIN_SETTINGS),
     "nq320k of GenRet": (
-        "nq320k",
+        "nq320k:{}",
         GENRET,
         SOUND_GENRET,
         [DatasetSettings(), DatasetSettings(nq320k_documents="text-only")],
     ),
-    "nq320k of NCI": ("nq320k", NCI, SOUND_NCI, PLAIN_SETTINGS),
-    "msmarco-docs": ("msmarco-docs", MSMARCO, SOUND_MSMARCO, PLAIN_SETTINGS),
+    "nq320k of NCI": ("nq320k:{}", NCI, SOUND_NCI, PLAIN_SETTINGS),
+    "msmarco-docs": ("msmarco-docs:{}", MSMARCO, SOUND_MSMARCO, PLAIN_SETTINGS),
+    "squad": ("squad:{}/set.json", SQUAD, SOUND_SQUAD, PLAIN_SETTINGS),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import errno
 import gzip
 import io
@@ -19,7 +18,7 @@ from typing import BinaryIO
 import pytest
 
 from harness import trecfile
-from harness.datasets import checks, files, jsonarray, load, paths, rows
+from harness.datasets import checks, files, jsonarray, load, rows
 from harness.errors import DataError, HarnessError
 from tests.property.hostile import SMALL_SET, put, within
 from tests.unit.datasets.golden import refuses
@@ -170,6 +169,8 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("msmarco-docs:{folder}", "msmarco-doctrain-qrels.tsv"),
         ("kilt:{folder}", "nq-dev-kilt.jsonl"),
         ("texts:{folder}", "a.txt"),
+        ("squad:{folder}/a.json", "a.json"),
+        ("squad:{folder}/a.json.gz", "a.json.gz"),
     ],
 )
 def test_a_pipe_is_waited_for_by_no_source(source: str, file: str, tmp_path: Path) -> None:
@@ -359,10 +360,3 @@ def test_a_zip_whose_member_lies_nowhere(offset: int, tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(HarnessError):
         load(str(path))
-
-
-@pytest.mark.parametrize("module", [paths, rows])
-def test_examples_in_docstrings_hold(module: object) -> None:
-    outcome = doctest.testmod(module)  # type: ignore[arg-type]
-    assert outcome.attempted > 0
-    assert outcome.failed == 0
