@@ -42,8 +42,8 @@ class Reader:
     def likelihoods(self, candidates: Sequence[Candidate], questions: Sequence[str], work: Work) -> list[float]:
         """Return for each candidate the mean log-probability of its question's tokens behind its passage.
 
-        Tokens that the vocabulary was trimmed of are left out: they tell no passage from another. A question without
-        any other gives 0.
+        Tokens that the vocabulary was trimmed of are left out, though they too tell passages apart
+        (`trim_vocabulary = false` keeps them). A question without any other gives 0.
 
         Args:
             candidates: of all questions of a batch.
