@@ -17,13 +17,15 @@ from pydantic import Field, model_validator
 
 from baselines import docids
 from baselines.encoder import EMBEDDED as EMBEDDED_ENCODER
-from baselines.saved import load_docids, load_state, save_docids, save_state, text_bytes
-from harness.errors import ConfigError, DataError
+from baselines.saved import AGAIN, STATE, load_docids, load_state, save_docids, save_state, text_bytes
+from harness.errors import ConfigError, DataError, RunFolderError
 from harness.growing import GrowingSettings
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.beam import Hypothesis, constrained_search
 from harness.lm.dev import dev_search
 from harness.lm.examples import Example, Piece, join, memorable, spend_shares, supervised_pairs
+from harness.lm.objective import refuse_longer
+from harness.lm.processes import from_first
 from harness.lm.pseudo_queries import PseudoQueries, PseudoQuerySettings, write_pseudo_queries
 from harness.lm.session import told
 from harness.lm.training import TrainingSettings, TrainingSummary
@@ -108,7 +110,7 @@ class Dsi:
     def index(self, corpus: Corpus, train: Split, dev: Split, progress: Progress = SILENT) -> None:
         """Give every passage an identifier and train text -> identifier; `dev` chooses the weights where asked for."""
         progress.phase("identifiers")
-        codes = self._codes(corpus)
+        codes = from_first(lambda: self._codes(corpus))
         pseudo = write_pseudo_queries(
             self.settings.backbone,
             corpus,
@@ -184,9 +186,14 @@ class Dsi:
         return drawn
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """Answer each query with at most min(k, beam_size) hits; the score is log P(identifier | query)."""
+        """Answer each query with at most min(k, beam_size) hits; the score is log P(identifier | query).
+
+        Raises:
+            ConfigError: a query is longer than the backbone reads.
+        """
         backbone, trie, _ = self._ready()
         prompts = _prompts(backbone, queries, self.settings.query_tokens)
+        refuse_longer(backbone, max(map(len, prompts), default=0) + trie.height, "a query with its identifier")
         self._counters = {"queries": len(queries), "model_calls": 0, "invalid_docids": 0, "dead_beams": 0}
         found = constrained_search(
             backbone,
@@ -238,9 +245,16 @@ class Dsi:
 
     @classmethod
     def load(cls, folder: Path) -> Dsi:
-        """Load what `save` wrote, ready to search."""
+        """Load what `save` wrote, ready to search.
+
+        Raises:
+            RunFolderError, DataError: a file is absent or damaged.
+            ConfigError: a setting that this version does not know.
+        """
         state = load_state(folder, NAME)
-        dsi = cls(DsiSettings.model_validate(state["settings"]), state["seed"])
+        if lacking := {"settings", "seed"} - state.keys():
+            raise RunFolderError(f"settings and seed in {folder / STATE}", f"no {', '.join(sorted(lacking))}", AGAIN)
+        dsi = cls(validated(DsiSettings, state["settings"], str(folder)), state["seed"])
         backbone = load(str(folder), dsi.settings.dtype)
         dsi._parts = _Parts(backbone, TokenTrie.open(folder / "trie"), load_docids(folder))
         return dsi

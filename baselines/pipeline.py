@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from baselines.bm25 import Bm25s, Bm25Settings
 from baselines.dense import Dense, DenseSettings
@@ -70,7 +70,8 @@ class RerankSettings(BaseModel):
     dense: DenseSettings = DenseSettings()
     """Settings of the first stage if it is dense."""
     dsi: DsiSettings = DsiSettings()
-    """Settings of the first stage if it is dsi."""
+    """Settings of the first stage if it is dsi; its `beam_size` is at least `depth` and `mine_depth` unless it is
+    given."""
     depth: int = Field(default=50, ge=1)
     """Candidates the cross-encoder reads for each query; what is found below keeps its order below them."""
     model: str = EMBEDDED
@@ -91,6 +92,19 @@ class RerankSettings(BaseModel):
     batch_size: int = Field(default=32, ge=1)
     """Pairs read together when searching."""
     training: CrossFitSettings = CrossFitSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beam_of_dsi(cls, given: Any) -> Any:
+        """Let dsi find as many candidates as are read or mined: a narrower beam would give fewer in silence."""
+        if not isinstance(given, Mapping) or given.get("first") != "dsi":
+            return given
+        own = given.get("dsi", {})
+        own = own.model_dump(exclude_unset=True) if isinstance(own, DsiSettings) else own
+        asked = [given.get(name, cls.model_fields[name].default) for name in ("depth", "mine_depth")]
+        if not isinstance(own, Mapping) or "beam_size" in own or not all(isinstance(n, int) for n in asked):
+            return given  # given on purpose, or wrong, which is told by what checks each of them
+        return {**given, "dsi": {**own, "beam_size": max(DsiSettings().beam_size, *asked)}}
 
     @model_serializer(mode="wrap")
     def _as_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -197,7 +197,8 @@ def _compared(run: RunFolder, dataset: str, asked: _Questions) -> list[Compariso
     families: dict[str, str] = {}
     cells = finished.pick(run, dataset=dataset)
     for cell in cells:
-        rows = run.cell(cell).answer_rows()
+        # What a system answered with other settings, or before it failed, is not what it answers.
+        rows = [] if run.problem(cell) else run.cell(cell).answer_rows()
         if [row["qid"] for row in rows] == qids:
             values[cell.system] = {
                 "exact_match": {row["qid"]: row["exact_match"] for row in rows},

@@ -81,6 +81,8 @@ class Question:
                 answer = self._ask(cell, corpus, k, clock)
             except (HarnessError, OSError) as error:
                 answer = Answer(cell.system, problem=f"cannot answer: {_one_line(str(error))}")
+            except Exception as error:  # whatever a library makes of a damaged model; the others can still be asked
+                answer = Answer(cell.system, problem=f"cannot answer: {type(error).__name__}: {_one_line(str(error))}")
             yield answer
 
     def _ask(self, cell: Cell, corpus: Corpus, k: int, clock: Callable[[], float]) -> Answer:

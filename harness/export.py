@@ -68,7 +68,7 @@ def _write(run: RunFolder, dataset: str, cells: Sequence[Cell], folder: Path, by
     record = run.experiment()
     data = stored.open_folder(run.data_folder(dataset))
     split = evaluated(data, record["split"], record["config"].get("limit"))
-    names = _names(data.corpus, by)
+    names = names_by(data.corpus, by)
     what = f"the judgements of {dataset}"
     write_text(folder / f"qrels.{split.name}.trec", "".join(qrels_lines(judged_by(split.qrels, names))), what)
     for cell in cells:
@@ -76,8 +76,8 @@ def _write(run: RunFolder, dataset: str, cells: Sequence[Cell], folder: Path, by
         write_text(folder / "runs" / f"{cell.system}.{cell.seed}.trec", text, f"the run of {cell.system}")
 
 
-def _names(corpus: Corpus, by: str) -> Mapping[str, str]:
-    """Return what stands for each docid; nothing for passages, which stand for themselves."""
+def names_by(corpus: Corpus, by: str) -> Mapping[str, str]:
+    """Return what stands for each docid, by "document" or "title"; nothing for passages, which stand for themselves."""
     if by == "passage":
         return {}
     found = corpus.table.column(by).to_pylist()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from harness.errors import ConfigError, RunFolderError, UnknownNameError
+from harness.jsonfile import check_keys
 from harness.records import Cell
 from harness.retriever import Retriever
 from harness.store import OTHER_SETTINGS, RunFolder
@@ -14,6 +15,10 @@ from harness.store import OTHER_SETTINGS, RunFolder
 if TYPE_CHECKING:
     from harness.plan import Spec
     from harness.types import Dataset, Query
+
+
+_TOLD = ("dataset", "registered", "system", "settings", "split", "limit", "depth", "threads")
+"""Of what the processes of a cell were told, what is needed to ask its system again."""
 
 
 class Ability(NamedTuple):
@@ -137,8 +142,14 @@ def _has(run: RunFolder, cell: Cell, ability: Ability) -> bool:
 
 
 def spec(run: RunFolder, cell: Cell) -> Spec:
-    """Return what the processes of a cell were told."""
-    return cast("Spec", run.cell(cell).spec())
+    """Return what the processes of a cell were told.
+
+    Raises:
+        RunFolderError: spec.json is absent or damaged.
+    """
+    found = run.cell(cell).spec()
+    check_keys(found, _TOLD, run.cell(cell).path / "spec.json")
+    return cast("Spec", found)
 
 
 @contextlib.contextmanager

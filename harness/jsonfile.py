@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,13 @@ def check_format(record: Mapping[str, Any], path: Path) -> None:
         )
 
 
+def check_keys(record: Mapping[str, Any], needed: Collection[str], path: Path) -> None:
+    """Refuse a record that lacks one of these keys: RunFolderError."""
+    missing = sorted(set(needed) - record.keys())
+    if missing:
+        raise RunFolderError(f"{path} to name {', '.join(missing)}", "a file without", f"delete it and {AGAIN}")
+
+
 def _read_text(path: Path) -> str:
     require(path)
     try:
@@ -113,7 +120,7 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         place = f"line {line or error.lineno}, column {error.colno}: {error.msg}"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         place = str(error)
     raise RunFolderError(f"JSON in {path}", place, f"delete the file and {AGAIN}")
 

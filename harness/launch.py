@@ -1,7 +1,7 @@
 """Train on several GPUs: which command starts the processes of a cell's index, and what must be there for it.
 
 The environment variable HARNESS_LAUNCH holds the beginning of a command, such as
-`accelerate launch --config_file zero2.yaml`, that starts a Python module in several processes. A cell's index is then
+`accelerate launch --config_file 8-gpus.yaml`, that starts a Python module in several processes. A cell's index is then
 built in all of them, which share its training (`harness.lm.training`); the first alone tells, saves and measures.
 """
 
@@ -83,7 +83,8 @@ def missing(datasets: Iterable[str], gpus: int) -> Iterator[str]:
     there = torch.cuda.device_count()
     if there < gpus:
         yield f"{there} of {gpus} GPUs"
-    yield from (f"no package {name}" for name in ("accelerate", "deepspeed") if not importlib.util.find_spec(name))
+    if not importlib.util.find_spec("accelerate"):
+        yield "no package accelerate"
     yield from (f"no data for {name}" for name in datasets if not _there(name))
 
 

@@ -85,9 +85,20 @@ def per_query(run: Run, qrels: Qrels, qids: Sequence[str], names: Sequence[str])
     ranks = {qid: _rank_scores(qid, run[qid]) for qid in judged if run.get(qid)}
     if not (measures and ranks):
         return values
-    for metric in _pipeline().iter_calc(measures, judged, ranks):
-        values[repr(metric.measure)][metric.query_id] = float(metric.value)
+    for together in _apart(measures):
+        for metric in _pipeline().iter_calc(together, judged, ranks):
+            values[repr(metric.measure)][metric.query_id] = float(metric.value)
     return values
+
+
+def _apart(measures: Sequence[Any]) -> list[list[Any]]:
+    """Let measures with parameters be computed alone, the plain ones together, which is more than twice as fast.
+
+    pytrec_eval puts measures into calls by some of their parameters: nDCG@10 beside nDCG(gains={1: 5})@10 is given its
+    gains.
+    """
+    plain = [measure for measure in measures if "(" not in repr(measure)]
+    return [*([plain] if plain else []), *([measure] for measure in measures if "(" in repr(measure))]
 
 
 def _rank_scores(qid: str, hits: Sequence[Hit]) -> dict[str, float]:
@@ -116,10 +127,13 @@ def _measure(name: str) -> Any:
 
 
 def _pipeline() -> Any:
-    """Return what computes measures: all that ir_measures has but gdeval, which takes ids of queries for numbers."""
+    """Return what computes measures: all that ir_measures has but what cannot be trusted with any run.
+
+    gdeval takes ids of queries for numbers; accuracy divides by zero where every hit of a query is relevant.
+    """
     import ir_measures
 
-    providers = [p for p in ir_measures.DefaultPipeline.providers if p.NAME != "gdeval"]
+    providers = [p for p in ir_measures.DefaultPipeline.providers if p.NAME not in ("gdeval", "accuracy")]
     return ir_measures.providers.FallbackProvider(providers)
 
 

@@ -124,7 +124,6 @@ def latencies(
     search: Search,
     queries: Sequence[str],
     k: int,
-    warmup: int = 0,
     *,
     clock: Clock = time.perf_counter,
     progress: Progress = SILENT,
@@ -135,7 +134,6 @@ def latencies(
         search: what answers them.
         queries: at least one; every one is timed once, in order.
         k: hits to ask for.
-        warmup: so many of the first queries are asked beforehand, untimed.
         clock: seconds.
         progress: advanced by one for each timed query.
 
@@ -145,22 +143,19 @@ def latencies(
     Raises:
         DataError: no queries, or `search` does not answer each with one list.
     """
-    return percentiles(spans(search, queries, k, warmup, clock=clock, progress=progress), k)
+    return percentiles(spans(search, queries, k, clock=clock, progress=progress), k)
 
 
 def spans(
     search: Search,
     queries: Sequence[str],
     k: int,
-    warmup: int = 0,
     *,
     clock: Clock = time.perf_counter,
     progress: Progress = SILENT,
 ) -> list[float]:
     """Time each query asked alone, as `latencies` does, and return the milliseconds of each, in order."""
     _need_queries(queries)
-    for query in queries[:warmup]:
-        _answer(search, [query], k)
     spans_ms = []
     for query in queries:
         start = clock()

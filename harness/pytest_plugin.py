@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from harness.types import Split
 
 MARKER = "retrieval"
+WARMUP = 3
+"""Other queries that are searched before any is timed."""
 _HELP = {"run": "folder of a run that is over", "experiment": "a shipped experiment or a TOML file, run once a session"}
 
 
@@ -107,7 +109,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the warnings of gates that passed; a test that passes would hide them."""
+    """Show the warnings and notes of gates that passed; a test that passes would hide them."""
     warned = config.stash[_warned]
     if warned:
         terminalreporter.section("retrieval gate: warnings")
@@ -136,15 +138,15 @@ def retrieval_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(name="assert_no_regression")
 def _assert_no_regression(request: pytest.FixtureRequest) -> Assertion:
-    """Give the function of this name; warnings of gates that pass are shown at the end of the session."""
+    """Give the function of this name; warnings and notes of gates that pass are shown at the end of the session."""
 
     def compare(run: Path, baseline: Path | str, **thresholds: Any) -> Outcome:
         __tracebackhide__ = True
         from harness.gate.verdicts import Verdict, sentence
 
         outcome = assert_no_regression(run, request.config.rootpath / baseline, **thresholds)
-        told = (f"{request.node.nodeid}: {sentence(row)}" for row in outcome.having(Verdict.WARN))
-        request.config.stash[_warned].extend(told)
+        told = [*map(sentence, outcome.having(Verdict.WARN)), *outcome.notes]
+        request.config.stash[_warned].extend(f"{request.node.nodeid}: {text}" for text in told)
         return outcome
 
     return compare
@@ -161,11 +163,12 @@ def search_benchmark(retrieval_loaded: Loaded, benchmark: Any) -> Callable[..., 
     """Give a function that times the search of one system with pytest-benchmark: one query a round."""
 
     def measure(k: int = 10, queries: int = 50) -> None:
-        from harness.datasets.sampling import sample
+        from harness.cell import chosen_alone
 
         dataset, system, retriever, split = retrieval_loaded
-        texts = [query.text for query in sample(split, queries).queries]
-        retriever.search(texts[:3], k)
+        texts, before = chosen_alone(split, queries, WARMUP)
+        for text in before:
+            retriever.search([text], k)
         benchmark.group = dataset
         benchmark.extra_info.update(dataset=dataset, system=system, k=k)
         left = iter(texts)

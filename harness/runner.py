@@ -20,14 +20,15 @@ from harness import __version__, launch, outside
 from harness.child import Outcome, run_child, usable_cores
 from harness.datasets import stored
 from harness.environment import code_fingerprint, describe, machine
-from harness.errors import DataError, RunFolderError
+from harness.errors import DataError, HarnessError, RunFolderError, StorageError
 from harness.experiment import Experiment
 from harness.jsonfile import AGAIN
 from harness.lock import locked
 from harness.plan import Plan, evaluated, prepare, spec
+from harness.printable import printable
 from harness.progress import SILENT, Progress
 from harness.scoring import Scores, measure
-from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status
+from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status, check_path
 from harness.swap import drop_kept, made_beside, recover
 from harness.types import Dataset
 
@@ -74,7 +75,7 @@ def prepared(experiment: Experiment, out: Path, progress: Progress) -> Plan:
 
     Raises:
         ConfigError, DataError, DependencyError: the experiment cannot be run.
-        RunFolderError: the folder is another experiment's, or of another format.
+        RunFolderError: the folder is another experiment's, of another format, or its path is no UTF-8.
     """
     launch.check(os.environ)
     _check_owner(out, experiment.name)
@@ -100,15 +101,16 @@ def run(
         observer: is told what happens.
         fresh: run the cells again that are done.
         command: what the user typed, for the record.
-        plan: what `prepared` made of the experiment and the folder; None: it is done here, silently.
+        plan: what `prepared` made of the experiment and the folder; None: it is done here, silently. Its corpora are
+            let go once they are stored, unless the caller keeps the plan.
 
     Raises:
         ConfigError, DataError, DependencyError: the experiment cannot be run; nothing was written.
         RunFolderError: the folder is another experiment's, of another format, or being written by another run.
         StorageError: the disk is full or may not be written; finished cells are kept.
     """
-    chosen = plan or prepared(experiment, out, SILENT)
-    running = _Running(chosen, RunFolder(out), observer, fresh, command)
+    running = _Running(plan or prepared(experiment, out, SILENT), RunFolder(out), observer, fresh, command)
+    del plan
     with locked(out):
         _check_owner(out, experiment.name)
         return running.run()
@@ -122,7 +124,8 @@ class _Running:
         self._folder = folder
         self._observer = observer
         self._fresh = fresh
-        self._command = list(command)
+        # A path may hold bytes that are no UTF-8, and no JSON file can.
+        self._command = [printable(argument) for argument in command]
         self._code = code_fingerprint()
         self._environment = describe()
         self._threads = usable_cores()
@@ -136,9 +139,10 @@ class _Running:
         """Write the plan, then reuse or make each cell."""
         self._find_finished()
         self._write_experiment()
+        # At once: whoever reads the folder of a run that was stopped while it stored a corpus looks for them.
+        self._write_figures()
         # From here on the corpora are read from disk, and those in memory can go.
         self._plan = replace(self._plan, datasets={name: self._store(name) for name in self._plan.datasets})
-        self._write_figures()
         self._observer.planned(self._plan.cells)
         earlier = {} if self._fresh else dict(self._finished)
         states = [self._reuse(cell) if cell in earlier else self._make(cell) for cell in self._plan.cells]
@@ -250,10 +254,15 @@ class _Running:
         return Outcome(None, None, None)
 
     def _measured(self, cell: Cell, folder: CellFolder, outcome: Outcome) -> Outcome:
+        """Measure the hits of a cell; what goes wrong costs this cell only, whose model and hits stay in its folder."""
         try:
             measure(folder, self._splits[cell.dataset], self._plan.experiment.measures)
-        except DataError as error:
+        except StorageError:  # the cells after it could not be written either
+            raise
+        except HarnessError as error:
             return replace(outcome, reason=str(error), phase="measure")
+        except Exception as error:
+            return replace(outcome, reason=f"{type(error).__name__}: {error}".removesuffix(": "), phase="measure")
         return outcome
 
     def _write_figures(self) -> None:
@@ -307,6 +316,7 @@ class _Running:
 def _check_owner(out: Path, name: str) -> None:
     """Refuse a folder that is not a run folder of this experiment and this format, unless it is new or empty."""
     fix = "choose another output folder"
+    check_path(out)
     if not out.exists():
         return
     if not out.is_dir():

@@ -14,16 +14,27 @@ Every file is written whole or not at all. `RunFolder` names the folder, `CellFo
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.atomic import replacing
 from harness.errors import RunFolderError
-from harness.jsonfile import AGAIN, check_format, read_lines, read_object, read_rows, require, write_json, write_lines
+from harness.jsonfile import (
+    AGAIN,
+    check_format,
+    check_keys,
+    read_lines,
+    read_object,
+    read_rows,
+    require,
+    write_json,
+    write_lines,
+)
 from harness.records import (
     FORMAT,
     AnswerRow,
@@ -65,12 +76,16 @@ __all__ = [
     "Result",
     "RunFolder",
     "Status",
+    "check_path",
+    "complete",
     "sampled",
     "slug",
 ]
 
 OTHER_SETTINGS = "has only the result of other settings"
 """What is wrong with a cell that was done before its experiment changed, and not again since."""
+_NEEDED = frozenset({"state", "reason", "fingerprint", "code"})
+"""Of a status: without these nothing can be said of a cell."""
 
 
 def slug(name: str) -> str:
@@ -81,6 +96,26 @@ def slug(name: str) -> str:
     """
     text = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
     return text if text.strip(".") else "-"
+
+
+def check_path(folder: Path) -> None:
+    """Refuse a path with bytes that are no UTF-8, which Arrow can neither write nor read: RunFolderError."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:
+        fix = "choose another folder, or rename this one"
+        raise RunFolderError("the path of a run folder in UTF-8", str(folder), fix) from error
+
+
+@contextlib.contextmanager
+def complete(folder: Path) -> Iterator[None]:
+    """Turn what damaged files of a run lead to, such as a row without its keys, into a RunFolderError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(
+            f"complete files of a run in {folder}", f"{type(error).__name__}: {error}", "repeat the run with --fresh"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -108,12 +143,17 @@ class CellFolder:
         write_json(self.path / "spec.json", spec, "the task of a cell")
 
     def status(self) -> Status | None:
-        """Read how the cell ended; None while it has not ended."""
+        """Read how the cell ended; None while it has not ended.
+
+        Raises:
+            RunFolderError: another format, or a damaged file.
+        """
         path = self.path / "status.json"
         if not path.exists():
             return None
         status = read_object(path)
         check_format(status, path)
+        check_keys(status, _NEEDED, path)
         return cast(Status, status)
 
     def write_status(self, status: Status) -> None:
@@ -136,10 +176,6 @@ class CellFolder:
         """
         path = self.path / "training.jsonl"
         return read_lines(path) if path.exists() else []
-
-    def write_training(self, rows: Iterable[Mapping[str, float | int | str]]) -> None:
-        """Write the training log, one JSON object a line."""
-        write_lines(self.path / "training.jsonl", rows, "the training log of a cell")
 
     def beams(self) -> list[BeamRow]:
         """Read how the system does with other beam sizes, narrowest first; empty when nobody measured it."""
@@ -259,8 +295,9 @@ class RunFolder:
         """Read the resolved experiment.
 
         Raises:
-            RunFolderError: no run folder here, another format, or a damaged file.
+            RunFolderError: no run folder here, another format, a damaged file, or a path that is no UTF-8.
         """
+        check_path(self.path)
         path = self.path / "experiment.json"
         if not path.is_file():
             raise RunFolderError(
@@ -270,9 +307,7 @@ class RunFolder:
             )
         record = read_object(path)
         check_format(record, path)
-        missing = sorted(ExperimentRecord.__required_keys__ - record.keys())
-        if missing:
-            raise RunFolderError(f"{path} to name {', '.join(missing)}", "a file without", f"delete it and {AGAIN}")
+        check_keys(record, ExperimentRecord.__required_keys__, path)
         return cast(ExperimentRecord, record)
 
     def write_experiment(self, record: ExperimentRecord) -> None:
@@ -280,19 +315,24 @@ class RunFolder:
         write_json(self.path / "experiment.json", record, "the experiment")
 
     def cells(self) -> list[Cell]:
-        """List the planned cells in the order they run; their folders begin with `path`."""
-        return [
-            Cell(
-                dataset=entry["dataset"],
-                system=entry["system"],
-                registered=entry["registered"],
-                family=entry["family"],
-                seed=entry["seed"],
-                folder=self.cell_folder(entry["dataset"], entry["system"], entry["seed"]),
-                fingerprint=entry["fingerprint"],
-            )
-            for entry in self.experiment()["cells"]
-        ]
+        """List the planned cells in the order they run; their folders begin with `path`.
+
+        Raises:
+            RunFolderError: as `experiment`, or a cell that lacks something.
+        """
+        with complete(self.path):
+            return [
+                Cell(
+                    dataset=entry["dataset"],
+                    system=entry["system"],
+                    registered=entry["registered"],
+                    family=entry["family"],
+                    seed=entry["seed"],
+                    folder=self.cell_folder(entry["dataset"], entry["system"], entry["seed"]),
+                    fingerprint=entry["fingerprint"],
+                )
+                for entry in self.experiment()["cells"]
+            ]
 
     def results(self) -> list[Result]:
         """Read every figure; empty lists are valid, an absent file is a RunFolderError."""

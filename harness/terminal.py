@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import ConfigError
 from harness.printable import printable
 
 if TYPE_CHECKING:
@@ -23,8 +24,17 @@ DatasetOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only th
 
 
 def names_of(text: str | None) -> list[str] | None:
-    """Split "a, b" into its names; None where there are none."""
-    return [name for part in (text or "").split(",") if (name := part.strip())] or None
+    """Split "a, b" into its names; None where the option was left out.
+
+    Raises:
+        ConfigError: no name stands in it.
+    """
+    if text is None:
+        return None
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if not names:
+        raise ConfigError("at least one system", repr(text), "name a system, or leave the option out for all")
+    return names
 
 
 def terminal() -> Console | None:

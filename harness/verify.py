@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.errors import HarnessError, RunFolderError
 from harness.progress import SILENT, Progress
-from harness.store import Cell, RunFolder
+from harness.store import Cell, RunFolder, complete
 
 if TYPE_CHECKING:
     from harness.records import AnswerRow, Comparison, ExperimentRecord, Result
     from harness.scoring import Values
-    from harness.types import Dataset, Split
+    from harness.types import Dataset, Qrels, Split
 
 UNCHECKED = (
     "meter.json and beams.json: times and memory cannot be computed again, and the hits of other beams are not stored",
+    "answers.json: nor can times and memory of answers",
     "answer_significance.json",
     "that the models in model/ give these hits: run the cell again for that",
     "report/: it is made of the files above, build it again with harness report",
@@ -69,13 +70,17 @@ def verify(folder: Path, progress: Progress = SILENT) -> Verdict:
     """Check every finished cell of a run, its results and its tests.
 
     Raises:
-        RunFolderError: no run folder, or none of its cells is done.
+        RunFolderError: no run folder, a damaged file, or none of its cells is done.
     """
-    run = RunFolder(folder)
+    with complete(folder):
+        return _verified(RunFolder(folder), progress)
+
+
+def _verified(run: RunFolder, progress: Progress) -> Verdict:
     record, verdict = run.experiment(), Verdict()
     cells = [cell for cell in run.cells() if _done(run, cell, verdict)]
     if not cells:
-        raise RunFolderError(f"a run with cells that are done in {folder}", "none", "run the experiment first")
+        raise RunFolderError(f"a run with cells that are done in {run.path}", "none", "run the experiment first")
     verdict.notes += _libraries(record)
     _Check(run, record, verdict).all(cells, progress)
     return verdict
@@ -223,6 +228,8 @@ class _Check:
                 self._verdict.compare(
                     _name(cell), f"{measure}_{end} of the answers", said.get(f"{measure}_{end}"), bound
                 )
+        for share, recomputed in _shares(rows, self._splits[cell.dataset].qrels).items():
+            self._verdict.compare(_name(cell), f"{share} of the answers", said.get(share), recomputed)
         self._verdict.checked.append(f"{_name(cell)}: {len(rows)} answers")
 
     def _references(self, cell: Cell, rows: Sequence[AnswerRow]) -> None:
@@ -240,6 +247,12 @@ def _answered(rows: Sequence[AnswerRow]) -> dict[str, list[float]]:
         "exact_match": [exact_match(row["answer"], row["references"]) for row in rows],
         "f1": [token_f1(row["answer"], row["references"]) for row in rows],
     }
+
+
+def _shares(rows: Sequence[AnswerRow], qrels: Qrels) -> dict[str, float]:
+    """Return the share of answers read from a relevant passage, and that of queries without one."""
+    relevant = [row["docid"] is not None and qrels.get(row["qid"], {}).get(row["docid"], 0) >= 1 for row in rows]
+    return {"gold_passage": fmean(relevant), "refused": fmean(not row["answer"] for row in rows)}
 
 
 def _done(run: RunFolder, cell: Cell, verdict: Verdict) -> bool:

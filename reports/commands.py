@@ -49,8 +49,8 @@ def gate(
     ] = None,
 ) -> None:
     """Compare a run with a baseline: OK, WARN or FAIL for each figure. Any FAIL ends with exit code 1."""
-    from harness.gate import judge, thresholds, updating
-    from harness.gate.baseline import parquet_of
+    from harness.gate import judge, quality, thresholds, updating
+    from harness.gate.baseline import parquet_of, sizes
     from reports import gate as shown
     from reports import github
 
@@ -59,6 +59,8 @@ def gate(
         written = updating.update(folder, baseline, changes)
         say(f"a baseline of {len(written.cells())} systems on {len(written.figures.datasets)} datasets")
         say("\n".join(str(path) for path in (baseline, parquet_of(baseline))))
+        if few := quality.too_few(sizes(written), written.figures.thresholds.alpha):
+            say(f"note: {few}")
         return
     outcome = judge.gate(folder, baseline, changes)
     console = terminal()

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import ConfigError
+from harness.printable import printable
 from harness.store import slug
 from reports import build as report_build
 from reports.load import FAMILIES, MEASURE_ORDER, Report, Row, Section, load
-from reports.marks import PARTLY_TESTED
+from reports.marks import without_p
 from reports.overlay import named, paired, untested
 from reports.units import label, p_equals, score, signed
 
@@ -71,7 +72,7 @@ def merge(reports: Sequence[Report], folders: Sequence[Path], target: Path) -> R
 
 def run_names(reports: Sequence[Report], folders: Sequence[Path]) -> list[str]:
     """Name each run by its experiment; where two share that, by the folder; where they share that too, by a number."""
-    for names in ([r.text("name") for r in reports], [f.resolve().name for f in folders]):
+    for names in ([r.text("name") for r in reports], [printable(f.resolve().name) for f in folders]):
         if len(set(names)) == len(names) and all(names):
             return names
     return [f"run {number}" for number in range(1, len(reports) + 1)]
@@ -208,6 +209,6 @@ def _against(row: Row, first: Row, section: Section) -> str:
     if found is None:
         return f"{_figure(row, section)} (not tested: {untested(row, first, section.primary)})"
     if found.p_holm is None:
-        return f"{_figure(row, section)} ({signed(found.difference)}, {PARTLY_TESTED})"
+        return f"{_figure(row, section)} ({signed(found.difference)}, {without_p(found)})"
     verdict = p_equals(found.p_holm) + ("" if found.significant else ", not significant")
     return f"{_figure(row, section)} ({signed(found.difference)}, {verdict})"

@@ -17,7 +17,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 from harness import store as stored
-from harness.errors import RunFolderError
 from harness.store import RunFolder, slug
 from reports import answers, beams, machines
 from reports.answers import Answers
@@ -47,8 +46,9 @@ class Score:
 class Comparison:
     """`difference` = system - baseline, averaged over seeds; p values are the largest of all seeds.
 
-    They are None where a seed lacks the test: the pair cannot be said to differ in each. seeds: those with a test of
-    their own; none where values were averaged over seeds first and tested once.
+    They are None where a seed lacks the test, and where the seeds are `opposed`, one better and another worse: the pair
+    cannot be said to differ in each, one way. seeds: those with a test of their own; none where values were averaged
+    over seeds first and tested once.
     """
 
     system: str
@@ -59,6 +59,7 @@ class Comparison:
     p_holm: float | None
     n: int
     seeds: tuple[int, ...] = ()
+    opposed: bool = False
 
     @property
     def significant(self) -> bool:
@@ -269,13 +270,8 @@ def load(folder: Path) -> Report:
     Raises:
         RunFolderError: it is absent, of another format, or a file in it does not hold what it should.
     """
-    store = RunFolder(folder)
-    try:
-        return _report(store)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunFolderError(
-            f"complete files of a run in {folder}", f"{type(error).__name__}: {error}", "repeat the run with --fresh"
-        ) from error
+    with stored.complete(folder):
+        return _report(RunFolder(folder))
 
 
 def number(value: object) -> float | None:
@@ -365,16 +361,17 @@ def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:
 
 
 def _comparisons(rows: Iterable[stored.Comparison], planned: int) -> tuple[Comparison, ...]:
-    """Join the seeds of each pair; one tested on fewer than the `planned` seeds has no p value."""
+    """Join the seeds of each pair; one tested on fewer than the `planned` seeds, or opposed ones, have no p value."""
     grouped: dict[tuple[str, str, str], list[stored.Comparison]] = {}
     for row in rows:
         grouped.setdefault((row["system"], row["baseline"], row["measure"]), []).append(row)
     found = []
     for key, seeds in grouped.items():
         tested = tuple(dict.fromkeys(int(r["seed"]) for r in seeds))
-        p, p_holm = _largest(seeds, "p", planned), _largest(seeds, "p_holm", planned)
-        difference = fmean(float(r["difference"]) for r in seeds)
-        found.append(Comparison(*key, difference, p, p_holm, int(seeds[0]["n"]), tested))
+        differences = [float(r["difference"]) for r in seeds]
+        opposed = min(differences) < 0 < max(differences)
+        p, p_holm = (None if opposed else _largest(seeds, name, planned) for name in ("p", "p_holm"))
+        found.append(Comparison(*key, fmean(differences), p, p_holm, int(seeds[0]["n"]), tested, opposed))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reports import units
 from reports.load import SELF_RETRIEVAL, Cell, Comparison, Report, Row, Score, Section
-from reports.marks import PARTLY_TESTED
+from reports.marks import without_p
 from reports.units import label, p_equals, ratio, signed
 
 TRAINED_FAMILIES = ("generative", SELF_RETRIEVAL)
@@ -88,7 +88,7 @@ def _verdict(found: Comparison | None) -> str:
     if found is None:
         return "no test of this difference was recorded"
     if found.p_holm is None:
-        return f"the difference was {PARTLY_TESTED}"
+        return f"the difference was {without_p(found)}"
     word = "significant" if found.significant else "not significant"
     return f"the difference is {word} ({p_equals(found.p_holm)} after Holm's correction)"
 
@@ -120,7 +120,7 @@ def _one_rival(section: Section, subject: Row, rival: Row) -> str:
     if found is None:
         verdict = "not tested"
     elif found.p_holm is None:
-        verdict = PARTLY_TESTED
+        verdict = without_p(found)
     else:
         verdict = p_equals(found.p_holm) + ("" if found.significant else ", not significant")
     if gap == 0:

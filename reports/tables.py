@@ -205,7 +205,7 @@ def _corrected(section: Section) -> str:
 def _comparison(c: Comparison, folders: Mapping[str, str]) -> tuple[Cell, ...]:
     """Fill a line; `folders`: system -> folder of its cells."""
     verdict = "not significant" if not c.significant else "better" if c.difference > 0 else "worse"
-    verdict = marks.PARTLY_TESTED if c.p_holm is None else verdict
+    verdict = marks.without_p(c) if c.p_holm is None else verdict
     return (
         Cell(c.system, link=folders.get(c.system, "")),
         Cell(c.baseline, link=folders.get(c.baseline, "")),
@@ -223,4 +223,4 @@ def _seed_note(section: Section) -> tuple[str, ...]:
         return ()
     if not any(c.seeds for c in section.comparisons):
         return ("Several seeds: values are averaged over them query by query, then tested once.",)
-    return ("Several seeds: the difference is their mean, each p value the largest of them.",)
+    return ("Several seeds: the difference is their mean, each p value the largest; none where their signs differ.",)

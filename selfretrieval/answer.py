@@ -47,12 +47,15 @@ def write_answers(
 ) -> list[Answer]:
     """Answer each question from the first of its sources that is not refused; all refused: an empty text, the first.
 
+    What ends after `max_tokens` in the middle of a refusal is one.
+
     Args:
         lattice: whose slots the candidates stand at.
         offered: sources of each question, best first; a question without any gets no answer.
         memory: what the candidates were written from.
         max_tokens: tokens of the longest answer.
     """
+    refusal = tuple(lattice.backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0])
     answers = [Answer("", tried[0].docid if tried else None, 0.0) for tried in offered]
     for place in range(max(map(len, offered), default=0)):
         asked = [i for i, tried in enumerate(offered) if not answers[i].text and place < len(tried)]
@@ -61,7 +64,8 @@ def write_answers(
         written = _write(lattice, [offered[i][place].candidate for i in asked], memory, max_tokens)
         for i, one in zip(asked, written, strict=True):
             text = lattice.backbone.decode(one.tokens).strip()
-            if text != prompts.REJECT.strip():
+            cut_short = not one.ended and one.tokens == refusal[: len(one.tokens)]
+            if text != prompts.REJECT.strip() and not cut_short:
                 answers[i] = Answer(text, offered[i][place].docid, one.logprob)
             elif place == 0:
                 answers[i] = Answer("", offered[i][place].docid, one.logprob)

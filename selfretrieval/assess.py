@@ -14,6 +14,7 @@ import numpy as np
 
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import Lattice
+from harness.lm.objective import refuse_longer
 from harness.lm.ragged import Int64
 from selfretrieval import prompts
 from selfretrieval.generate import Candidate
@@ -36,14 +37,20 @@ class Assessment(NamedTuple):
 
 
 def assess(lattice: Lattice, candidates: Sequence[Candidate], memory: Memory) -> list[Assessment]:
-    """Judge each candidate, starting from the cache its generation left; returns them in order."""
+    """Judge each candidate, starting from the cache its generation left; returns them in order.
+
+    Raises:
+        ConfigError: a passage does not fit behind its question into what the backbone reads.
+    """
     backbone = lattice.backbone
     cue = backbone.encode([prompts.ANSWER])[0]
     refusal = backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]
     chains = [[*unread(c, memory), *cue, *refusal[:-1]] for c in candidates]
     verdicts: list[Assessment | None] = [None] * len(candidates)
     before = lattice.depth_of(np.array([c.slot for c in candidates], dtype=np.int64))
-    for chunk in chunks((before + [len(c) for c in chains]).tolist()):
+    lengths: list[int] = (before + [len(c) for c in chains]).tolist()
+    refuse_longer(backbone, max(lengths, default=0), "a passage to judge, behind its question,")
+    for chunk in chunks(lengths):
         fork, slots = lattice.fork(np.array([candidates[i].slot for i in chunk]))
         judged = _judge(fork, slots, [chains[i] for i in chunk], refusal)
         lattice.work.add(fork.work)

@@ -126,7 +126,8 @@ def _rows(run: RunFolder, cell: Cell, limit: int, changes: Mapping[str, object],
         retriever = finished.load(run, cell)
         if not isinstance(retriever, SelfRetriever):
             raise ConfigError("a Self-Retrieval system", cell.system, "name another with --systems")
-        changed = retriever.with_settings(**changes)
+        # The weights play no part in what is compared, but without any no passage that was not written may be ranked.
+        changed = retriever.with_settings(**{"weights": dict.fromkeys(Evidence._fields, 1.0), **changes})
         if changed.settings.judged == 1:
             raise ConfigError("at least 2 judged candidates, to be ranked", "judged = 1", "raise it with --set")
         asked = _ask(changed, dataset, limit, progress)

@@ -18,12 +18,14 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from harness.datasets.chunking import sentences
 from harness.lm.backbone import Backbone
 from harness.lm.examples import MIN_WORDS, Example, Piece, join, memorable
 from harness.types import Corpus, Passage, Query
 from selfretrieval import prompts
+from selfretrieval.memory import boundary_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class Views:
         """View b: from the query through title and passage to the answer."""
         return [join([*self._question(q), *self._head(self.corpus[row]), *self._written(q, row)]) for q, row in pairs]
 
+    def beginning(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
+        """From the query through the title to what of the passage is to be written, and no further."""
+        return [join([*self._question(q), *self._head(self.corpus[row]), self._body(row)[0]]) for q, row in pairs]
+
     def content(self, pairs: Sequence[tuple[Query, int]]) -> list[Example]:
         """View e: the title is given; the passage and the answer are written."""
         return [
@@ -129,8 +135,12 @@ class Views:
             return []
         name = prompts.title_of(passage.title, passage.text, lowercase=self.lowercase)
         title = self.backbone.encode_after(prompts.TITLE, [name])[0]
-        end, *rest = self.backbone.encode([prompts.PASSAGE])[0]
+        end, *rest = self._boundary
         return [Piece([*title, end], True), Piece(rest, False)]
+
+    @cached_property
+    def _boundary(self) -> list[int]:
+        return boundary_of(self.backbone)
 
     def _body(self, row: int) -> list[Piece]:
         """First words (target) and the rest of the passage (context)."""
@@ -180,27 +190,31 @@ def draw_negatives(
     """Draw up to `count` non-relevant rows for each pair: of the gold document first, then of other documents.
 
     A passage of the gold document counts as negative only if it is not relevant and does not hold an answer string.
-    At most half come from the gold document, so that both kinds are seen. A copy of the gold passage is none.
+    At most half come from the gold document, so that both kinds are seen. A copy of a relevant passage is none, and
+    neither is what is relevant to another query of the same words.
     """
     documents = corpus.table.column("document").to_pylist()
     texts = corpus.table.column("text")
     members: dict[str, list[int]] = {}
     for row, document in enumerate(documents):
         members.setdefault(document, []).append(row)
+    asked: dict[str, set[int]] = {}
+    for query, row in pairs:
+        asked.setdefault(prompts.question(query.text), set()).update(relevant.get(query.qid, ()), (row,))
     drawn: list[list[int]] = []
     for query, row in pairs:
-        taken = relevant.get(query.qid, set()) | {row}
-        gold = texts[row].as_py()
+        taken = asked[prompts.question(query.text)]
+        gold = {texts[r].as_py() for r in taken}
         near = [
             r
             for r in members[documents[row]]
-            if r not in taken and texts[r].as_py() != gold and not _answers(query, texts[r].as_py())
+            if r not in taken and texts[r].as_py() not in gold and not _answers(query, texts[r].as_py())
         ]
         chosen = rng.sample(near, min(len(near), count // 2))
         for other in (rng.randrange(len(corpus)) for _ in range(20 * count)):
             if len(chosen) >= count:
                 break
-            elsewhere = documents[other] != documents[row] and texts[other].as_py() != gold
+            elsewhere = documents[other] != documents[row] and texts[other].as_py() not in gold
             if elsewhere and other not in taken and other not in chosen:
                 chosen.append(other)
         drawn.append(chosen)

@@ -31,7 +31,8 @@ class Verdict(NamedTuple):
 class Judged(NamedTuple):
     """One candidate and how its score came about.
 
-    score: title_score * passage_score, or with a log-linear ranking the weighted sum of the evidence.
+    score: title_score * passage_score (their logarithm where that is too small for a number of its own), or with a
+    log-linear ranking the weighted sum of the evidence.
     """
 
     candidate: Candidate
@@ -79,7 +80,7 @@ def combine(
     prior = prior if settings.candidates == "written" else prior[:0]  # what was not written has none
     evidence = [_evidence(v, titles[v.candidate.title], p, prior) for v, p in zip(verdicts, rejected, strict=True)]
     if settings.ranking == "paper":
-        scores = [float(title_scores[t] * s) for t, s in zip(under, passage_scores, strict=True)]
+        scores = _products(settings, titles, verdicts, title_scores[under] * passage_scores)
     else:
         scores = [e.score(settings.weights) for e in evidence]
     scores = _below(scores, [v.judged for v in verdicts])
@@ -87,6 +88,21 @@ def combine(
         Judged(v.candidate, v.assessment, float(title_scores[t]), float(s), e, total, v.judged)
         for v, t, s, e, total in zip(verdicts, under, passage_scores, evidence, scores, strict=True)
     ]
+
+
+def _products(
+    settings: SelfRetrievalSettings, titles: Sequence[Title], verdicts: Sequence[Verdict], scores: Floats
+) -> list[float]:
+    """Return S_T * S_P of each candidate as it is ranked by: where they round to 0, their logarithms keep the order."""
+    under = [v.candidate.title for v in verdicts]
+    title_logs = score.title_scores([t.score for t in titles], settings.tau, share=score.log_softmax)
+    if settings.assessment:
+        accepted, per_title = [1 - _rejected(v, settings) for v in verdicts], settings.softmax_per_title
+        logs = score.passage_scores(accepted, under, settings.delta, per_title=per_title, share=score.log_softmax)
+    else:
+        logs = score.generation_logs([v.candidate.score for v in verdicts], under)
+    ranks: list[float] = score.ranked_by(scores, title_logs[under] + logs).tolist()
+    return ranks
 
 
 def rejection(found: Assessment, settings: SelfRetrievalSettings) -> float:

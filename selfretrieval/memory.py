@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.datasets.chunking import sentences
+from harness.errors import ConfigError, DataError
 from harness.lm.backbone import Backbone
 from harness.lm.examples import memorable
 from harness.lm.growth import first_copies
@@ -81,9 +82,13 @@ class Memory:
 
         A passage is cut after `passage_tokens`; passages that differ only behind the cut count as identical. With
         `any_sentence` a passage may also be written from any later sentence of it that is memorised.
+
+        Raises:
+            ConfigError: the tokeniser merges the end of a prompt with what follows, or does not tell the end of a title
+                from the middle of a longer one.
         """
         progress.phase("tokenise", len(corpus), "passages")
-        boundary = backbone.encode([prompts.PASSAGE])[0] if titles else []
+        boundary = boundary_of(backbone) if titles else []
         whole, later = Pile(), Pile()
         heads, owners = array("q"), array("i")
         for rows in _chunks(corpus):
@@ -102,12 +107,19 @@ class Memory:
         sequences = whole.ragged().then(later.ragged()) if len(later) else whole.ragged()
         progress.phase("build the trie", len(sequences), "sequences")
         trie = TokenTrie.from_sequences(sequences, cut=True, keep=keep)
-        return cls(sequences, owner, keep, trie, _stops(trie, sequences, keep, boundary), tuple(boundary[1:]))
+        stops = _stops(trie, sequences, keep, boundary)
+        _refuse_titles_through(trie, stops, boundary)
+        return cls(sequences, owner, keep, trie, stops, tuple(boundary[1:]))
 
     @cached_property
     def passages(self) -> int:
         """Passages of the corpus; entries below this number are their beginnings."""
         return int(self.rows.max()) + 1
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest entry, title, boundary and end included."""
+        return int(self.sequences.lengths.max(initial=0))
 
     @cached_property
     def nodes(self) -> Int64:
@@ -198,15 +210,28 @@ class Memory:
 
     @classmethod
     def open(cls, folder: Path) -> Memory:
-        """Memory-map what `save` wrote."""
-        sequences = Ragged(
-            np.load(folder / "sequences.npy", mmap_mode="r"), np.load(folder / "offsets.npy", mmap_mode="r")
-        )
-        rows, heads, stops = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "heads", "stops"))
-        boundary = tuple(np.load(folder / "boundary.npy").tolist())
-        # Models saved before titles had a prior have none.
-        priors = [np.load(folder / n) for n in ("prior.npy", *_TITLE_PRIOR) if (folder / n).is_file()]
+        """Memory-map what `save` wrote.
+
+        Raises:
+            DataError: a file is absent or damaged.
+        """
+        try:
+            sequences = Ragged(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("sequences", "offsets")))
+            rows, heads, stops = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("rows", "heads", "stops"))
+            boundary = tuple(np.load(folder / "boundary.npy").tolist())
+            # Models saved before titles had a prior have none.
+            priors = [np.load(folder / n) for n in ("prior.npy", *_TITLE_PRIOR) if (folder / n).is_file()]
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError("a folder written by Memory.save", str(error), "train it again", file=folder) from error
         return cls(sequences, rows, heads, TokenTrie.open(folder), stops, boundary, *priors)
+
+
+def boundary_of(backbone: Backbone) -> list[int]:
+    """Return the tokens between a title and its passage, as they stand behind a title.
+
+    Alone some tokenisers begin a text with a token for its first space, which titles hold too.
+    """
+    return backbone.encode_after(f"{prompts.TITLE} title", [prompts.PASSAGE])[0]
 
 
 def later_sentences(text: str) -> list[tuple[str, str]]:
@@ -244,3 +269,18 @@ def _stops(trie: TokenTrie, sequences: Ragged, heads: Int64, boundary: list[int]
     _, place, bounds = spread(sequences.offsets[rows], heads[rows] - len(boundary) + 1)
     titles = Ragged(sequences.values[place], bounds)
     return np.unique(walk_all(trie, titles.take(np.unique(first_copies(titles))))).astype(np.int32)
+
+
+def _refuse_titles_through(trie: TokenTrie, stops: Int32, boundary: Sequence[int]) -> None:
+    """Refuse a trie in which a title goes on where another one ends, since search ends there: ConfigError."""
+    if len(boundary) < 2:
+        return
+    behind = trie.followers(stops.astype(np.int64))
+    goes_on = behind.tokens != boundary[1]
+    if goes_on.any():
+        count = len(np.unique(np.repeat(stops, behind.counts)[goes_on]))
+        raise ConfigError(
+            f"a tokeniser that never writes token {boundary[0]} of {prompts.PASSAGE!r} inside a title",
+            f"{count} titles with which longer ones begin, that token included",
+            "use a backbone with another tokeniser, or titles = false",
+        )

@@ -29,6 +29,8 @@ _ROWS = 16
 """Titles read at once."""
 _TITLE_TOKENS = 1024
 """Tokens of titles fed behind one copy of the empty question, unless those that begin alike have more."""
+_PASS_TOKENS = 4096
+"""Of these so many at once at most: what each token sees is laid out for all tokens of a pass."""
 
 
 def with_priors(
@@ -88,8 +90,10 @@ def title_priors(backbone: Backbone, memory: Memory, progress: Progress = SILENT
         place = np.full(len(node) + 1, -1)  # of each node among mine; the last stands for the root
         place[mine] = np.arange(len(mine))
         before = place[parent[mine]]
-        fed, _ = lattice.feed(np.where(before < 0, slots[0], lattice.next_slot + before), token[mine])
-        behind = torch.cat([states, fed])[lattice.on_device(before + 1)]
+        slot = np.where(before < 0, slots[0], lattice.next_slot + before)  # those of a level are behind the ones above
+        passes = [slice(start, start + _PASS_TOKENS) for start in range(0, len(mine), _PASS_TOKENS)]
+        fed = [lattice.feed(slot[some], token[mine[some]])[0] for some in passes]
+        behind = torch.cat([states, *fed])[lattice.on_device(before + 1)]
         found = token_logprobs(backbone, behind, token[mine])
         values[mine] = np.where(np.isfinite(found), found, 0.0)
         progress.advance(len(mine))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.lm.session import padded
 from selfretrieval import prompts
+from selfretrieval.memory import boundary_of
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ class Released:
         self._backbone, self._memory = backbone, memory
         self._title_beams, self._passage_beams = title_beams, passage_beams
         self._trie = _nested(memory)
-        self._boundary = backbone.encode([prompts.PASSAGE])[0]
+        self._boundary = boundary_of(backbone)
         self._cue = backbone.encode([prompts.ANSWER])[0]
         self._refusal = backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness import registry
 from harness.errors import DataError, RunFolderError
@@ -31,6 +31,8 @@ from selfretrieval.settings import SelfRetrievalSettings
 
 NAME = "self-rerank"
 FIRST, JUDGE = "first", "judge"
+BEAM = "beam_size"
+"""Setting of a system that searches with a beam (dsi): the most hits a query can have."""
 _VERSION = 1
 _STATE = "self_rerank.json"
 
@@ -43,11 +45,23 @@ class SelfRerankSettings(BaseModel):
     first: str = "bm25"
     """Registered system that finds the candidates: bm25, dense, dsi or any other that does not see the judgements."""
     first_settings: dict[str, Any] = Field({}, validate_default=True)
-    """Settings of that system."""
+    """Settings of that system; the `beam_size` of one that has it is at least `depth` unless it is given."""
     depth: int = Field(100, ge=1)
     """Candidates that are read for each query, as in the paper; what is found below keeps its order below them."""
     judge: SelfRetrievalSettings = SelfRetrievalSettings()
     """How the language model is trained that reads them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beam_of_first(cls, given: Any) -> Any:
+        """Let a first system that searches with a beam find `depth` candidates, unless its beam is given."""
+        if not isinstance(given, Mapping) or not isinstance(given.get("first"), str):
+            return given
+        own, depth = given.get("first_settings", {}), given.get("depth", cls.model_fields["depth"].default)
+        beam = registry.get(given["first"]).config.model_fields.get(BEAM)
+        if beam is None or not isinstance(own, Mapping) or BEAM in own or not isinstance(depth, int):
+            return given
+        return {**given, "first_settings": {**own, BEAM: max(beam.default, depth)}}
 
     @field_validator("first_settings")
     @classmethod
@@ -67,6 +81,10 @@ class SelfRerankSettings(BaseModel):
         """Refuse a judge that was never taught to refuse."""
         if not judge.assessment:
             raise ValueError("a judge with assessment = true: nothing else is asked of it here")
+        if judge.training.tokens and not (judge.shares.assess and judge.negatives):
+            raise ValueError(
+                "a judge that learns to refuse: shares.assess and negatives above 0, or no training.tokens"
+            )
         return judge
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.datasets.sampling import sample
-from harness.errors import DataError, RunFolderError
+from harness.errors import ConfigError, DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.dev import dev_search
 from harness.lm.examples import Example, budget_of_passes, relevant_rows, spend_shares, supervised_pairs
 from harness.lm.lattice import Lattice, require_lattice
+from harness.lm.objective import refuse_longer
 from harness.lm.pseudo_queries import NONE, PseudoQueries, write_pseudo_queries
 from harness.lm.session import told
 from harness.lm.training import TrainingSummary
@@ -22,7 +23,7 @@ from harness.lm.training import train as train_backbone
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, System
-from harness.types import Answer, Corpus, Hit, Split
+from harness.types import Answer, Corpus, Hit, Query, Split
 from harness.validation import validated
 from selfretrieval import prompts
 from selfretrieval.answer import sources, write_answers
@@ -34,7 +35,7 @@ from selfretrieval.judge import Judged, Verdict, combine, likeliest
 from selfretrieval.likelihood import Reader
 from selfretrieval.memory import Memory, later_sentences
 from selfretrieval.prior import with_priors
-from selfretrieval.settings import SelfRetrievalSettings
+from selfretrieval.settings import OF_SEARCH, SelfRetrievalSettings
 
 _VERSION = 3
 _STATE = "self_retrieval.json"
@@ -156,22 +157,11 @@ class SelfRetriever:
         """Spend the token budget on the views, in the order the curriculum asks for."""
         settings, rng = self.settings, random.Random(self.seed)
         pairs = supervised_pairs(split, views.corpus)
-        relevant = {qid: relevant_rows(split, qid, views.corpus) for qid in split.qrels}
-        pools: dict[str, list[Example]] = {
-            "memorise": views.memorise(masked=settings.masked_sentences) if settings.indexing else [],
-            "predicate": views.predicate() if settings.indexing else [],
-            "title": views.title(pairs) if settings.titles else [],
-            "passage": views.passage(pairs),
-            "content": views.content(pairs) if settings.titles else [],
-            "pseudo": views.title(pseudo.pairs) if settings.titles else views.passage(pseudo.pairs),
-        }
-        pools["recall"] = pools["memorise"]
-        if settings.likelihood:
-            pools["likelihood"] = views.likelihood(pairs)
-        if settings.assessment:
-            pools["assess"] = views.assess(
-                pairs, draw_negatives(pairs, views.corpus, relevant, settings.negatives, rng)
-            )
+        negatives: list[list[int]] = []
+        if settings.assessment:  # whatever its share: what is drawn from `rng` below stands behind these draws
+            relevant = {qid: relevant_rows(split, qid, views.corpus) for qid in split.qrels}
+            negatives = draw_negatives(pairs, views.corpus, relevant, settings.negatives, rng)
+        pools = self._pools(views, pairs, pseudo, negatives)
         drawn = spend_shares(pools, settings.shares.model_dump(), self._budget_tokens(pools), rng)
         first = drawn.pop("memorise", [])
         second = [e for examples in drawn.values() for e in examples]
@@ -179,6 +169,34 @@ class SelfRetriever:
             first, second = [], [*first, *second]
         rng.shuffle(second)
         return [*first, *second]
+
+    def _pools(
+        self,
+        views: Views,
+        pairs: Sequence[tuple[Query, int]],
+        pseudo: PseudoQueries,
+        negatives: Sequence[Sequence[int]],
+    ) -> dict[str, list[Example]]:
+        """Write the examples of each view that has a share and is switched on."""
+        settings, shares = self.settings, self.settings.shares
+        pools: dict[str, list[Example]] = {}
+        if settings.indexing and (shares.memorise or shares.recall):
+            pools["memorise"] = pools["recall"] = views.memorise(masked=settings.masked_sentences)
+        if settings.indexing and shares.predicate:
+            pools["predicate"] = views.predicate()
+        if settings.titles and shares.title:
+            pools["title"] = views.title(pairs)
+        if shares.passage:
+            pools["passage"] = views.passage(pairs)
+        if settings.titles and shares.content:
+            pools["content"] = views.content(pairs)
+        if shares.pseudo:
+            pools["pseudo"] = views.title(pseudo.pairs) if settings.titles else views.beginning(pseudo.pairs)
+        if settings.likelihood and shares.likelihood:
+            pools["likelihood"] = views.likelihood(pairs)
+        if settings.assessment and shares.assess:
+            pools["assess"] = views.assess(pairs, negatives)
+        return pools
 
     def _budget_tokens(self, pools: Mapping[str, Sequence[Example]]) -> int:
         """Return the tokens to spend: fewer than asked for, where the judge's questions would be repeated too often."""
@@ -218,15 +236,26 @@ class SelfRetriever:
         """Yield batches of queries by their positions, each with the candidates and the cache they stand in."""
         backbone = self._ready().backbone
         self._counters = {"queries": len(queries), "model_calls": 0, "invalid_docids": 0, "dead_beams": 0}
-        asked = backbone.encode([prompts.question(q) for q in queries])
+        asked = [ids[: self.settings.query_tokens] for ids in backbone.encode([prompts.question(q) for q in queries])]
         cue = backbone.encode([prompts.TITLE if self.settings.titles else prompts.PASSAGE])[0]
+        self._refuse_longer(max((len(a) for a in asked), default=0) + len(cue))
         order = sorted(range(len(queries)), key=lambda i: len(asked[i]))
         for first in range(0, len(order), self.settings.query_batch):
             batch = order[first : first + self.settings.query_batch]
-            inputs = [[*asked[i][: self.settings.query_tokens], *cue] for i in batch]
+            inputs = [[*asked[i], *cue] for i in batch]
             lattice = require_lattice(backbone)
             yield batch, lattice, self._judge(lattice, inputs, [queries[i] for i in batch])
             lattice.work.count_into(self._counters)
+
+    def _refuse_longer(self, prompt_tokens: int) -> None:
+        """Refuse a prompt behind which the backbone cannot read what the trie holds: ConfigError.
+
+        Where passages are judged, the longest of them is read; else no more than the trie is written.
+        """
+        backbone, memory, _ = self._ready()
+        judged = self.settings.assessment or self.settings.likelihood
+        written = memory.longest if judged else memory.trie.height
+        refuse_longer(backbone, prompt_tokens + written, "a question with title and passage")
 
     def _judge(self, lattice: Lattice, inputs: Sequence[Sequence[int]], queries: Sequence[str]) -> list[list[Judged]]:
         """Run one batch of prompts through all stages; every stage goes on from the cache of the one before."""
@@ -284,10 +313,18 @@ class SelfRetriever:
         """Return the same trained system with other settings of its search; priors they ask for are computed now.
 
         Raises:
-            ConfigError: a setting or value there is not.
+            ConfigError: a setting or value there is not, or a change of what it was trained or built with.
         """
         table = {**self.settings.model_dump(mode="json"), **changes}
-        other = SelfRetriever(validated(SelfRetrievalSettings, table, "with_settings"), self.seed)
+        wanted = validated(SelfRetrievalSettings, table, "with_settings")
+        fixed = sorted(n for n in changes if n not in OF_SEARCH and getattr(wanted, n) != getattr(self.settings, n))
+        if fixed:
+            raise ConfigError(
+                f"settings of the search: {', '.join(sorted(OF_SEARCH))}",
+                f"other {', '.join(fixed)} than this system was trained or built with",
+                "leave them out, or train another system with them",
+            )
+        other = SelfRetriever(wanted, self.seed)
         other._parts, other._summary = self._parts, self._summary
         if self._parts is not None:
             memory = with_priors(self._parts.backbone, self._parts.memory, other.settings)
@@ -329,7 +366,9 @@ class SelfRetriever:
         """Load what `save` wrote, ready to search.
 
         Raises:
-            RunFolderError: the folder holds no model of this version.
+            RunFolderError: the folder holds no model of this version, or a file is absent or damaged.
+            ConfigError: a setting that this version does not know.
+            DataError: the weights or the trie are damaged.
         """
         folder = Path(folder)
         state = read_object(folder / _STATE)
@@ -337,9 +376,13 @@ class SelfRetriever:
             raise RunFolderError(
                 f"a Self-Retrieval model of version {_VERSION} in {folder}", str(state.get("version")), "train it again"
             )
-        retriever = cls(SelfRetrievalSettings.model_validate(state["settings"]), state["seed"])
+        if lacking := {"settings", "seed"} - state.keys():
+            got = f"no {', '.join(sorted(lacking))}"
+            raise RunFolderError(f"settings and seed in {folder / _STATE}", got, "train it again")
+        settings = validated(SelfRetrievalSettings, state["settings"], str(folder / _STATE))
+        retriever = cls(settings, state["seed"])
         backbone = load(str(folder), retriever.settings.dtype)
-        retriever._parts = _Parts(backbone, Memory.open(folder / "trie"), Corpus.open(folder / "corpus.arrow"))
+        retriever._parts = _Parts(backbone, Memory.open(folder / "trie"), _opened(folder / "corpus.arrow"))
         return retriever
 
     @property
@@ -359,6 +402,14 @@ class SelfRetriever:
         if self._parts is None:
             raise DataError("an indexed or loaded retriever", "an empty one", "call index or load first")
         return self._parts
+
+
+def _opened(path: Path) -> Corpus:
+    """Map the passages of a saved model; RunFolderError where they are absent or damaged."""
+    try:
+        return Corpus.open(path)
+    except (OSError, ValueError) as error:  # what pyarrow raises is one or the other
+        raise RunFolderError(f"the passages in {path}", str(error), "train it again") from error
 
 
 def _later_targets(memory: Memory, corpus: Corpus) -> dict[int, dict[str, list[int]]]:

@@ -13,6 +13,31 @@ from harness.lm.training import TrainingSettings, refuse_trimmed
 from selfretrieval import score
 from selfretrieval.evidence import Weights
 
+OF_SEARCH = frozenset(
+    {
+        "assessment",
+        "title_beams",
+        "passage_beams",
+        "tau",
+        "delta",
+        "softmax_per_title",
+        "assessment_score",
+        "candidates",
+        "title_prior",
+        "prior",
+        "likelihood",
+        "passage_cache_gb",
+        "judged",
+        "ranking",
+        "weights",
+        "query_batch",
+        "query_tokens",
+        "answer_tokens",
+        "answer_candidates",
+    }
+)
+"""Settings that a trained system can be searched with anew; all others are in its weights, its trie or its tokens."""
+
 
 class Shares(GrowingSettings):
     """Share of the training tokens each view gets; the sum need not be 1."""
@@ -144,4 +169,15 @@ class SelfRetrievalSettings(GrowingSettings):
                 'candidates = "all" needs titles, and assessment, or likelihood with ranking = "log-linear", to tell '
                 "passages apart"
             )
+        if self.candidates == "all" and self.ranking == "log-linear" and not self._weighs_what_judges():
+            raise ValueError(
+                'candidates = "all" needs a judge with a say: give weights.likelihood (with likelihood) or '
+                "weights.acceptance (with assessment), or fit them on calibration_queries"
+            )
         return self
+
+    def _weighs_what_judges(self) -> bool:
+        """Say whether a log-linear ranking can tell apart passages that nobody wrote."""
+        acceptance = self.assessment and self.weights.acceptance != 0
+        likelihood = self.likelihood and self.weights.likelihood != 0
+        return acceptance or likelihood or self.calibration_queries > 0

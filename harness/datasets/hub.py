@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from harness.datasets import checks, paths
 from harness.errors import ConfigError, DataError, DependencyError, OfflineError
 
-INSTALL = 'pip install -c constraints.txt -e ".[cpu,hf]"'
+INSTALL = 'pip install -c constraints.txt -e ".[hf]"'
 _BATCH_ROWS = 1000
 _SAVED = ("dataset_dict.json", "state.json")
 """Files that tell a folder written by the library's save_to_disk."""
@@ -154,3 +154,7 @@ def _readable(table: Table, library: Any) -> Iterator[None]:
             "and give the folder, as in hf:FOLDER",
             file=table.path,
         ) from error
+    except (RuntimeError, NotImplementedError, library.exceptions.DatasetsError) as error:
+        got = f"{type(error).__name__}: {error}".partition("\n")[0]
+        fix = "choose a dataset of plain tables (Parquet, JSON, CSV), or convert it into such"
+        raise DataError("a table that the library datasets can read", got, fix, file=table.path) from error

@@ -15,7 +15,7 @@ from harness.datasets.stored import gather
 from harness.errors import DataError, DependencyError, HarnessError, OfflineError, UnknownNameError
 from harness.types import Corpus, Dataset, Passage, Query, Split
 
-INSTALL = 'pip install -c constraints.txt -e ".[cpu,irds]"'
+INSTALL = 'pip install -c constraints.txt -e ".[irds]"'
 _TEST = ("test", "dev", "validation", "val")
 """Parts of an id that name a split."""
 _SIBLINGS = {"train": ("train",), "dev": ("dev", "validation", "val")}

@@ -84,6 +84,11 @@ class Baseline:
         return {(dataset, label): kept for dataset, found in datasets for label, kept in found.systems.items()}
 
 
+def sizes(baseline: Baseline) -> list[int]:
+    """Say on how many queries each measure of each system is compared."""
+    return [len(by_qid) for values in baseline.values.values() for by_qid in values.values()]
+
+
 def parquet_of(file: Path) -> Path:
     """Say where the values of each query stand."""
     return file.with_suffix(".parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.environment import code_fingerprint
 from harness.gate.baseline import Baseline, KeptSystem
 from harness.gate.measured import Entry, Key, Measured, Values
 from harness.gate.verdicts import Row, failure
@@ -58,7 +59,7 @@ def _lost_queries(before: Values, entry: Entry) -> int:
 
 
 def notes(baseline: Baseline, run: Measured, comparable: Sequence[Key]) -> Iterator[str]:
-    """Say what the run has more than the baseline, and which settings changed."""
+    """Say what the run has more than the baseline, which settings changed, and what other sources than these made."""
     known = baseline.cells()
     new = [f"{system} on {dataset}" for dataset, system in run.entries if (dataset, system) not in known]
     if new:
@@ -71,6 +72,10 @@ def notes(baseline: Baseline, run: Measured, comparable: Sequence[Key]) -> Itera
         version = f"{baseline.figures.harness_version} and {run.harness_version}"
         versions = f" (harness {version})" if run.harness_version != baseline.figures.harness_version else ""
         yield f"settings differ from the baseline's{versions}: {', '.join(changed)}"
+    here = code_fingerprint()
+    others = [f"{system} on {dataset}" for (dataset, system), entry in run.entries.items() if entry.codes - {here}]
+    if others:
+        yield f"made by other sources than those here, run again with --fresh to judge these: {', '.join(others)}"
 
 
 def _settings_changed(before: KeptSystem, entry: Entry) -> bool:

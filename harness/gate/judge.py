@@ -37,7 +37,7 @@ def judge(baseline: Baseline, run: Measured, thresholds: Thresholds) -> Outcome:
     """Compare what was measured with a baseline.
 
     Quality is compared where dataset, split, depth, queries and measures are the baseline's; whatever differs there is
-    FAIL with a reason. What is new in the run is noted.
+    FAIL with a reason. What is new in the run is noted, and so is what other sources made, or too few queries.
 
     Raises:
         ConfigError: the thresholds name a reference system the baseline does not know.
@@ -55,7 +55,8 @@ def judge(baseline: Baseline, run: Measured, thresholds: Thresholds) -> Outcome:
     rows += _compared(baseline, run, comparable, thresholds)
     order = {key: place for place, key in enumerate(baseline.cells())}
     rows.sort(key=lambda row: order.get((row.dataset, row.system), -1))
-    return Outcome(tuple(rows), tuple(differing.notes(baseline, run, comparable)))
+    few = quality.too_few(kept.sizes(baseline), thresholds.alpha)
+    return Outcome(tuple(rows), (*differing.notes(baseline, run, comparable), *([few] if few else [])))
 
 
 def _check_reference(baseline: Baseline, thresholds: Thresholds) -> None:

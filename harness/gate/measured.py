@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.records import Cell, ExperimentRecord, Meter
-from harness.store import RunFolder
+from harness.store import RunFolder, complete
 
 Values = Mapping[str, Mapping[str, float]]
 """measure -> qid -> value."""
@@ -25,6 +25,7 @@ class Entry:
 
     fingerprints: seed -> what decides the cell's figures. problems: why seeds have no result. values: means over the
     seeds. costs: name -> figure (milliseconds, bytes), means over the seeds; what was not measured is absent.
+    codes: SHA-256 of the sources that made the cells which are done.
     """
 
     family: str
@@ -32,6 +33,7 @@ class Entry:
     problems: tuple[str, ...]
     values: Values
     costs: Mapping[str, float]
+    codes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,16 @@ def read(folder: Path, seeds: Mapping[Key, Collection[int]] | None = None) -> Me
     Raises:
         RunFolderError: absent, of another format, or damaged.
     """
-    run = RunFolder(folder)
+    with complete(folder):
+        return _read(RunFolder(folder), seeds or {})
+
+
+def _read(run: RunFolder, seeds: Mapping[Key, Collection[int]]) -> Measured:
     experiment = run.experiment()
     groups: dict[Key, list[Cell]] = {}
     for cell in run.cells():
         groups.setdefault((cell.dataset, cell.system), []).append(cell)
-    for key, wanted in (seeds or {}).items():
+    for key, wanted in seeds.items():
         groups[key] = [cell for cell in groups.get(key, []) if cell.seed in wanted] or groups.get(key, [])
     return Measured(
         experiment=experiment["name"],
@@ -102,6 +108,7 @@ def _entry(run: RunFolder, cells: Sequence[Cell]) -> Entry:
         problems=tuple(f"seed {cell.seed} {text}" if several else text for cell, text in problems.items()),
         values=_mean_values([run.per_query(cell) for cell in done]),
         costs=_mean_costs([costs_of(run.meter(cell)) for cell in done]),
+        codes=frozenset(status["code"] for cell in done if (status := run.status(cell))),
     )
 
 

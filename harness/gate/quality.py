@@ -1,11 +1,13 @@
 """Has a measure dropped? Paired differences, a one-sided randomisation test, and a least drop that matters.
 
 The unit is the query: its value in the baseline minus its value in the run. FAIL takes both a mean drop above
-`min_drop` and significance; one of the two alone is WARN.
+`min_drop` and significance; one of the two alone is WARN. Where there are so few queries that nothing could be
+significant, FAIL takes a drop above `min_drop` on every query that has so much to lose: a total loss never passes.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +34,16 @@ Paired = Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
 
 @dataclass(frozen=True)
 class _Pair:
-    """One measure of one system: its mean in the baseline, and what each query lost (gains are negative)."""
+    """One measure of one system: each query's value in the baseline, and what it lost (gains are negative)."""
 
     key: Key
     measure: str
-    before: float
+    values: tuple[float, ...]
     losses: tuple[float, ...]
+
+    @property
+    def before(self) -> float:
+        return fmean(self.values)
 
     @property
     def drop(self) -> float:
@@ -47,6 +53,11 @@ class _Pair:
     @property
     def changed(self) -> int:
         return sum(loss != 0 for loss in self.losses)
+
+    def lost_everywhere(self, least: float) -> bool:
+        """Tell whether every query with more than `least` to lose lost more than that, and none won."""
+        found = zip(self.values, self.losses, strict=True)
+        return all(loss > least if value > least else loss >= 0 for value, loss in found)
 
 
 def compare(cells: Mapping[Key, Paired], thresholds: Thresholds) -> list[Row]:
@@ -81,6 +92,31 @@ def compare(cells: Mapping[Key, Paired], thresholds: Thresholds) -> list[Row]:
     return rows + [_judge(pair, p.get(id(pair)), len(moved), thresholds) for pair in pairs]
 
 
+def too_few(queries: Sequence[int], alpha: float) -> str:
+    """Say that a gate has too few queries for any test to fail it when everything drops; empty where it has enough.
+
+    Args:
+        queries: of each measure of each system, how many it is compared on.
+        alpha: chance of a false alarm.
+
+    >>> too_few([5, 5], 0.05)
+    '5 queries are too few to test 2 comparisons at alpha = 0.05: only a drop on every query fails; 6 would do'
+    >>> too_few([6, 6], 0.05)
+    ''
+    """
+    tests, most = len(queries), max(queries, default=0)
+    if not _blind(tests, most, alpha):
+        return ""
+    enough = next(n for n in itertools.count(most + 1) if not _blind(tests, n, alpha))
+    told = f"{most} queries are too few to test {tests} comparisons at alpha = {alpha:g}"
+    return f"{told}: only a drop on every query fails; {enough} would do"
+
+
+def _blind(tests: int, queries: int, alpha: float) -> bool:
+    """Tell whether no test of so many queries can be significant: all their signs are one pattern of 2 ** queries."""
+    return tests * 0.5**queries >= alpha
+
+
 def one_sided(losses: Sequence[float], n_resamples: int = PERMUTATIONS) -> float:
     """Test whether queries lost more than they won: one-sided sign-flip test on the mean.
 
@@ -111,7 +147,7 @@ def _resamples(tests: int, alpha: float) -> int:
 
 def _pair(key: Key, measure: str, before: Mapping[str, float], now: Mapping[str, float]) -> _Pair:
     losses = tuple(round(before[qid] - now[qid], DECIMALS) for qid in before)
-    return _Pair(key, measure, fmean(before.values()), losses)
+    return _Pair(key, measure, tuple(before.values()), losses)
 
 
 def _judge(pair: _Pair, p: float | None, tests: int, thresholds: Thresholds) -> Row:
@@ -124,6 +160,9 @@ def _verdict(pair: _Pair, p: float, tests: int, thresholds: Thresholds) -> tuple
     significant = p < thresholds.alpha
     if drop > least and significant:
         return Verdict.FAIL, f"dropped by {drop:.4f}, more than {least:g}; p = {p:.2g}"
+    if drop > least and _blind(tests, len(pair.losses), thresholds.alpha) and pair.lost_everywhere(least):
+        told = f"dropped by {drop:.4f}, wherever there was more than {least:g} to lose"
+        return Verdict.FAIL, f"{told}; too few queries for a test"
     if drop > least:
         return Verdict.WARN, f"dropped by {drop:.4f}, more than {least:g}, but {_why_not(pair, p, tests, thresholds)}"
     if significant:
@@ -135,6 +174,6 @@ def _verdict(pair: _Pair, p: float, tests: int, thresholds: Thresholds) -> tuple
 
 def _why_not(pair: _Pair, p: float, tests: int, thresholds: Thresholds) -> str:
     """Say why a drop is not significant: it may be chance, or so few queries changed that nothing could be."""
-    if tests * 0.5**pair.changed >= thresholds.alpha:
+    if _blind(tests, pair.changed, thresholds.alpha):
         return f"only {pair.changed} of {len(pair.losses)} queries changed: too few to tell from chance"
     return f"that may be chance: p = {p:.2g}"

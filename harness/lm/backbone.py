@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from harness.errors import ConfigError, DependencyError, OfflineError, StorageError
+from harness.errors import ConfigError, DataError, DependencyError, OfflineError, StorageError
 from harness.lm.packing import can_pack, multiply, pack
 from harness.lm.ragged import Int64
 from harness.lm.shortened import shorten, split
-from harness.lm.tokenizing import encode, encode_after
+from harness.lm.tokenizing import encode, encode_after, end_of
 
 if TYPE_CHECKING:
     import torch
@@ -72,8 +72,8 @@ class Backbone:
 
     @property
     def end(self) -> int:
-        """Token id that ends a sequence."""
-        return int(self.tokenizer.eos_token_id)
+        """Token id that ends a sequence; ConfigError where the tokeniser names none."""
+        return end_of(self.tokenizer)
 
     @cached_property
     def arguments(self) -> frozenset[str]:
@@ -200,9 +200,11 @@ def load(name: str, dtype: str = "float32") -> Backbone:
     Raises:
         DependencyError: the packaged weights are not installed.
         OfflineError: a hub name, and no network.
+        DataError: weights that are damaged.
         ConfigError: more layers are to be kept than there are, or a model that does not suit.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source, layers = split(name)
@@ -226,6 +228,9 @@ def load(name: str, dtype: str = "float32") -> Backbone:
             f"{name!r}: {str(error).splitlines()[0]}",
             "download it where there is a network and give the folder, or use 'embedded'",
         ) from error
+    except SafetensorError as error:
+        fix = "copy or download them again; a model that was trained here: train it again"
+        raise DataError(f"whole weights of {name!r}", f"a damaged file ({error})", fix, file=folder) from error
     _refuse_rescaled_logits(model.config)
     vocabulary = np.load(kept) if kept.is_file() else None
     return Backbone(model.to(best_device()).eval(), tokenizer, vocabulary)

@@ -29,6 +29,21 @@ def refuse_unwritable(backbone: Backbone, examples: Sequence[Example]) -> None:
         )
 
 
+def refuse_longer(backbone: Backbone, tokens: int, what: str) -> None:
+    """Refuse a sequence of so many `tokens`, called `what`, where the model has no positions for all of them.
+
+    Raises:
+        ConfigError: it has fewer. Models that name no number of positions take any.
+    """
+    most = getattr(backbone.model.config, "max_position_embeddings", None)
+    if most is not None and tokens > most:
+        raise ConfigError(
+            f"at most {most:,} tokens, which is what the backbone reads (max_position_embeddings)",
+            f"{what} of {tokens:,}",
+            "lower query_tokens and passage_tokens, or use a backbone with more positions",
+        )
+
+
 def freeze(model: Any, layers: int, embeddings: bool) -> None:
     """Let all weights of a model be trained but its `layers` lowest and, where asked for, its embeddings.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,8 +25,10 @@ from harness.jsonfile import write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.checkpoint import fingerprint
 from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
+from harness.lm.objective import refuse_longer
 from harness.lm.processes import PATIENCE
 from harness.lm.sampling import sampled
+from harness.lm.session import Clock
 from harness.lm.training import TrainingSettings, TrainingSummary, train
 from harness.progress import Progress
 from harness.types import Corpus, Passage, Query, Split
@@ -109,6 +112,7 @@ def write_pseudo_queries(
     seed: int,
     progress: Progress,
     checkpoints: Path | None = None,
+    clock: Clock = time.perf_counter,
 ) -> PseudoQueries:
     """Teach a backbone to ask, and let it ask about every passage.
 
@@ -124,12 +128,15 @@ def write_pseudo_queries(
         progress: is told of training and writing, but not of the rows of the training's log.
         checkpoints: folder of the system's training. The writer's checkpoint and what it wrote are kept in a folder of
             their own in it: an interrupted system goes on with the same queries, and with none of this work done twice.
+        clock: seconds.
 
     Returns:
-        The queries, as many as `per_passage` asks for or, where some were equal, fewer; `NONE` where it is 0.
+        The queries, as many as `per_passage` asks for or, where some were equal, fewer; `NONE` where it is 0. Where
+        they were kept, `earlier_s` of their summary holds the seconds of training and of writing.
 
     Raises:
-        ConfigError, DependencyError, OfflineError: the backbone cannot be had or trained.
+        ConfigError, DependencyError, OfflineError: the backbone cannot be had or trained, or a passage is longer than
+            it reads.
         StorageError: what is kept cannot be written.
     """
     if not settings.per_passage:
@@ -143,6 +150,8 @@ def write_pseudo_queries(
     if settings.training.loss == "targets":
         backbone = backbone.restricted(_vocabulary(backbone, corpus, split))
     asked = [_prompt(backbone, passage, settings.passage_tokens) for passage in corpus]
+    longest = max(map(len, asked), default=0) + settings.query_tokens
+    refuse_longer(backbone, longest, "a passage with the longest pseudo-query")
     lessons = spend(_lessons(backbone, corpus, split, settings), settings.training.tokens, random.Random(seed))
     folder = checkpoints / TRAINING_FOLDER if checkpoints else None
     facts = {"settings": settings.model_dump(mode="json"), "dtype": dtype, "seed": seed}
@@ -151,11 +160,12 @@ def write_pseudo_queries(
     found: PseudoQueries | None = broadcast_object_list([kept.load() if is_main else None])[0]
     if found is not None:
         return found
-    summary = train(backbone, lessons, settings.training, seed=seed, progress=progress, checkpoints=folder)
+    summary = train(backbone, lessons, settings.training, seed=seed, progress=progress, checkpoints=folder, clock=clock)
     backbone = backbone.astype(dtype)
     if is_main:
+        began = clock()
         found = PseudoQueries(_write(backbone, corpus, asked, settings, seed=seed, progress=progress), summary)
-        kept.save(found)
+        kept.save(found, clock() - began)
     written: PseudoQueries = broadcast_object_list([found])[0]
     return written
 
@@ -213,17 +223,20 @@ class _Kept:
                 return None
             pairs = [(Query(qid, text), int(row)) for qid, text, row in table["queries"]]
             summary = TrainingSummary(**table["training"])
-            summary = replace(summary, earlier_s=summary.seconds + summary.evaluation_s)
+            # Those kept before the time of writing was told lack it.
+            spent_s = summary.seconds + summary.evaluation_s + float(table.get("writing_s", 0.0))
+            summary = replace(summary, earlier_s=spent_s)
         except (OSError, KeyError, TypeError, ValueError):
             return None  # a damaged one costs its time, not the training
         return PseudoQueries(pairs, summary)
 
-    def save(self, written: PseudoQueries) -> None:
+    def save(self, written: PseudoQueries, writing_s: float) -> None:
+        """Keep queries, with the seconds that writing them took; those of training are in their summary."""
         if self._path is None:
             return
         queries = [[query.qid, query.text, row] for query, row in written.pairs]
-        table = {"called": self._called, "training": asdict(written.summary), "queries": queries}
-        write_json(self._path, table, "the pseudo-queries")
+        took = {"training": asdict(written.summary), "writing_s": writing_s}
+        write_json(self._path, {"called": self._called, **took, "queries": queries}, "the pseudo-queries")
 
 
 def _lessons(backbone: Backbone, corpus: Corpus, split: Split, settings: PseudoQuerySettings) -> list[Example]:

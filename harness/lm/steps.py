@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import ConfigError
 from harness.lm import lora
 from harness.lm.backbone import Backbone, resolve_dtype, still
 from harness.lm.batches import Rows, share, size_of
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from harness.lm.training import Evaluation, TrainingSettings
 
+_WHOLE_MODELS = ("NO", "MULTI_")
+"""How the names of accelerate's ways begin in which each process holds the whole model, as this loop needs."""
+
 
 class Training:
     """One training under way; `train` calls begin once, step for each batch, evaluate between steps, and end once."""
@@ -33,6 +38,11 @@ class Training:
         seed: int,
         clock: Clock,
     ) -> None:
+        """Prepare the first of so many `steps`.
+
+        Raises:
+            ConfigError: the processes would share weights or optimiser between them, or too many layers are frozen.
+        """
         import torch
         from accelerate import Accelerator, InitProcessGroupKwargs
         from transformers import get_cosine_schedule_with_warmup
@@ -42,6 +52,7 @@ class Training:
         self._accelerator = Accelerator(
             cpu=backbone.device.type == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
         )
+        _refuse_parted(self._accelerator.distributed_type.name)
         self._came_in = backbone.model.dtype
         self._computing = resolve_dtype(settings.dtype)
         backbone.model.float()
@@ -90,6 +101,30 @@ class Training:
         for row in self.story.rows:
             progress.record(row)
 
+    def agreed(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the checkpoint to go on from: of several processes that of the first, which all must have read.
+
+        Args:
+            state: what this process read; None where it found nothing to go on from.
+
+        Raises:
+            ConfigError: on all processes, where one has not read what the first has.
+        """
+        from accelerate.utils import broadcast_object_list, gather_object
+
+        mine = None if state is None else int(state["story"]["steps"])
+        wanted = broadcast_object_list([mine])[0]
+        if wanted is None:
+            return None
+        apart = [number for number, steps in enumerate(gather_object([mine])) if steps != wanted]
+        if apart:
+            raise ConfigError(
+                f"a checkpoint after step {wanted} that every process of the training can read",
+                f"another one or none in process {', '.join(map(str, apart))}",
+                "put the run folder on a disk that all of them share, or delete its checkpoint",
+            )
+        return state
+
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on; frozen weights are left out."""
         return {
@@ -102,7 +137,11 @@ class Training:
         }
 
     def step(self, rows: Rows) -> Row:
-        """Take one step and return its row of the log."""
+        """Take one step and return its row of the log.
+
+        Raises:
+            ConfigError: loss or gradient is not finite; the weights are then as they were before the step.
+        """
         import torch
 
         began, accelerator, story = self._clock(), self._accelerator, self.story
@@ -110,12 +149,13 @@ class Training:
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=self._computing == "bfloat16"):
             loss = self._module(*batch) * factor
         accelerator.backward(loss)
-        accelerator.clip_grad_norm_(list(self._trained.values()), self._settings.clip)
+        norm = accelerator.clip_grad_norm_(list(self._trained.values()), self._settings.clip)
+        mean = float(accelerator.reduce(loss.detach().float(), "mean"))
+        self._refuse_diverged(mean, norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
         used_rate = self._schedule.get_last_lr()[0]
         self._schedule.step()
-        mean = float(accelerator.reduce(loss.detach().float(), "mean"))
         story.steps += 1
         story.tokens += size_of(rows)
         story.seconds += self._clock() - began
@@ -123,6 +163,18 @@ class Training:
         row["tokens_per_s"] = story.tokens / story.seconds
         story.rows.append(row)
         return row
+
+    def _refuse_diverged(self, loss: float, norm: Any) -> None:
+        """Refuse to step on a loss or a gradient that is not finite; both are the same on all processes."""
+        # Where half precision scales the loss, endless gradients are its way to find the scale, and it skips the step.
+        gradient = float(norm) if self._accelerator.scaler is None else 0.0
+        for name, value in (("loss", loss), ("gradient", gradient)):
+            if not math.isfinite(value):
+                raise ConfigError(
+                    f"a finite {name}",
+                    f"{value} at step {self.story.steps} after {self.story.tokens:,} tokens",
+                    "lower training.learning_rate, or see that the backbone's own weights are finite",
+                )
 
     def evaluate(self, evaluation: Evaluation) -> Row:
         """Measure the weights, keep a copy if they are the best so far, and return the row of the log."""
@@ -163,3 +215,16 @@ class Training:
         with torch.no_grad():
             for name, weight in weights.items():
                 self._trained[name].copy_(weight)
+
+
+def _refuse_parted(way: str) -> None:
+    """Refuse a way of accelerate, by its name, that parts the model or its optimiser among processes.
+
+    Such a way prepares the model with its data, and checkpoints would hold a part of the optimiser alone.
+    """
+    if not way.startswith(_WHOLE_MODELS):
+        raise ConfigError(
+            "processes that each hold the whole model: plain data parallelism",
+            f"distributed_type: {way} in the settings of accelerate",
+            "set distributed_type to MULTI_GPU (docs/PAPER.md), or MULTI_CPU without a GPU",
+        )

@@ -45,6 +45,8 @@ def end_of(tokenizer: Tokenizer) -> int:
     """
     if tokenizer.eos_token_id is None:
         raise ConfigError(
-            "a tokeniser with an end-of-sequence token", "none", "set tokenizer.eos_token, or build from sequences"
+            "a tokeniser with an end-of-sequence token",
+            "none",
+            "set eos_token in its tokenizer_config.json (tokenizer.eos_token), or build from sequences",
         )
     return int(tokenizer.eos_token_id)

@@ -24,7 +24,7 @@ from harness.lm.backbone import Backbone
 from harness.lm.batches import pack, size_of
 from harness.lm.checkpoint import Checkpoints
 from harness.lm.examples import Example, everything
-from harness.lm.objective import refuse_unwritable
+from harness.lm.objective import refuse_longer, refuse_unwritable
 from harness.lm.session import Clock
 from harness.lm.steps import Training
 from harness.progress import SILENT, Progress
@@ -166,7 +166,9 @@ def train(
         clock: seconds.
 
     Raises:
-        ConfigError: more layers are to be frozen than there are, or a target is outside the backbone's vocabulary.
+        ConfigError: more layers are to be frozen than there are, a target is outside the backbone's vocabulary, an
+            example is longer than the backbone reads, loss or gradient are not finite, or of several processes not all
+            hold the whole model or can read the checkpoint that the first has.
         StorageError: a checkpoint cannot be written.
     """
     if settings.loss == "all tokens":
@@ -175,12 +177,13 @@ def train(
     if not batches:
         return TrainingSummary(0, 0.0, None, None)
     refuse_unwritable(backbone, examples)
+    refuse_longer(backbone, max(len(e.tokens) for e in examples), "an example of the training")
     training = Training(backbone, settings, len(batches), seed, clock)
     kept: Checkpoints | None = None
     if checkpoints:
         called = training.fingerprint(examples, {"seed": seed, "evaluation": evaluate and evaluate.identity})
         kept = Checkpoints(checkpoints, called, settings.checkpoint_s, clock)
-    training.begin(kept.load() if kept else None, sum(map(size_of, batches)), progress)
+    training.begin(training.agreed(kept.load()) if kept else None, sum(map(size_of, batches)), progress)
     for rows in batches[training.story.steps :]:
         progress.record(training.step(rows))
         progress.advance(size_of(rows))

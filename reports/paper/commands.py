@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.errors import ConfigError
 from harness.terminal import say
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def table(
 
     recipes = [find("table", number)]
     if scale is Scale.paper:
-        _show(_full_size(recipes, out, yes, results, runs))
+        _show(_full_size(recipes, out, yes, results, runs, run=run_experiments))
     else:
         found = _found(recipes, results, runs, run_experiments, experiments or ())
         _show(_redraw(recipes, out, found, experiments or ()))
@@ -108,7 +109,7 @@ def figure(
 
     recipes = [find("figure", number)]
     if scale is Scale.paper:
-        _show(_full_size(recipes, out, yes, results, runs))
+        _show(_full_size(recipes, out, yes, results, runs, run=run_experiments))
     else:
         found = _found(recipes, results, runs, run_experiments, experiments or ())
         _show(_redraw(recipes, out, found, experiments or ()))
@@ -129,7 +130,7 @@ def all_(
     from reports.paper.recipes import RECIPES
 
     if scale is Scale.paper:
-        _show(_full_size(RECIPES, out, yes, results, runs))
+        _show(_full_size(RECIPES, out, yes, results, runs, run=run_experiments))
         return
     made = _redraw(RECIPES, out, _found(RECIPES, results, runs, run_experiments))
     for one in made:
@@ -145,12 +146,14 @@ def _found(
     run: bool = False,
     experiments: Sequence[str] = (),
 ) -> list[Found]:
-    """Read what was measured here: what was named, else the runs of the recipes, which are run first where asked."""
+    """Read what was measured here: what was named, and the runs of the recipes where nothing was or they were run."""
     from reports.paper import measured
 
     if run:
         _run_experiments(recipes)
-    return measured.gather(results or [], runs or ([] if results else _suitable(recipes, experiments)))
+    own = _suitable(recipes, experiments) if run or not (results or runs) else []
+    folders = {folder.resolve(): folder for folder in [*own, *(runs or [])]}
+    return measured.gather(results or [], list(folders.values()))
 
 
 def _redraw(recipes: Sequence[Recipe], out: Path, found: list[Found], experiments: Sequence[str] = ()) -> list[Redrawn]:
@@ -203,15 +206,21 @@ def _commands(recipe: Recipe) -> list[tuple[str, ...]]:
 
 
 def _full_size(
-    recipes: Sequence[Recipe], out: Path, yes: bool, results: list[Path] | None, runs: list[Path] | None
+    recipes: Sequence[Recipe], out: Path, yes: bool, results: list[Path] | None, runs: list[Path] | None, *, run: bool
 ) -> list[Redrawn]:
     """Print what the paper's own scale costs, write its recipe, and start it where that was asked for and can be.
 
     Returns:
         What could be redrawn from the results at that scale that are there by then.
+
+    Raises:
+        ConfigError: `run`, which is asked for at a laptop's scale.
     """
     from reports.paper import published, scale, starting
 
+    if run:
+        fix = "start it with --yes, or leave out --scale paper"
+        raise ConfigError("--run-experiments with --scale laptop", "--scale paper", fix)
     printed = published.load()
     plans = [plan for recipe in recipes if (plan := scale.plan(recipe, printed)).experiments]
     if not plans:

@@ -2,6 +2,8 @@
 
 training:    6 · parameters · tokens FLOP, at 40 % of the 312 TFLOPS of an A100 in bfloat16
 searching:   2 · parameters · tokens FLOP, at 15 % of them: 1.7 s a query of 2.8B parameters, where the paper has 1.44 s
+memory:      16 bytes a parameter on each GPU (weights, gradients and two moments in float32) and 4 more where several
+             GPUs exchange gradients; what the layers keep for the way back comes on top
 disk:        12 bytes a parameter for a checkpoint (weights and two moments in float32), 2 for the model that is kept,
              and 3 kB a passage for corpus and index
 tokens:      a sentence to memorise 60 (six in 200 words), a title 45, a passage 1.3 a word of 80 % of its longest
@@ -16,6 +18,9 @@ from typing import NamedTuple
 PEAK_FLOPS = 312e12
 TRAINING_SHARE, SEARCH_SHARE = 0.40, 0.15
 CHECKPOINT_BYTES, MODEL_BYTES, PASSAGE_BYTES = 12, 2, 3_000
+TRAINED_BYTES = 16 + 4
+"""Of each parameter on each of several GPUs, all of which hold the whole model."""
+GPU_BYTES = 80e9
 SENTENCES, SENTENCE_TOKENS, TITLE_TOKENS, FRAME_TOKENS = 6, 60, 45, 60
 RECALLED = 3
 """Sentences of each passage that are memorised again in the second stage."""
@@ -54,6 +59,16 @@ class Load(NamedTuple):
     def training_h(self) -> float:
         """GPU hours of training."""
         return 6 * self.parameters * self.train_tokens / (TRAINING_SHARE * PEAK_FLOPS) / 3600
+
+    @property
+    def gpu_bytes(self) -> float:
+        """Bytes on each GPU while training, without what the layers keep for the way back; 0: nothing is trained."""
+        return TRAINED_BYTES * self.parameters if self.train_tokens else 0.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether a tenth of a GPU, at least, is left for what the layers keep."""
+        return self.gpu_bytes <= 0.9 * GPU_BYTES
 
     @property
     def search_h(self) -> float:

@@ -59,20 +59,6 @@ VIEWS: Mapping[str, bool] = {
     "likelihood": False,
 }
 """Whether the paper teaches a view. How the tokens are shared among those it teaches is a matter of budget."""
-UNSAID = (
-    "backbone",
-    "weights",
-    "shares",
-    "training",
-    "dev_assessment",
-    "passage_cache_gb",
-    "dtype",
-    "query_batch",
-    "query_tokens",
-    "passage_tokens",
-    "answer_tokens",
-)
-"""Settings that `PAPER` leaves out: told elsewhere, budget of the training, or technical."""
 
 DEPTH = 100
 """Candidates that the paper reads again."""

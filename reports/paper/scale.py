@@ -15,12 +15,13 @@ from reports.paper.recipes import Recipe
 from reports.paper.steps import Step, steps
 from reports.paper.systems import GPUS, Job
 
-ACCELERATE = "accelerate-zero2.yaml"
+ACCELERATE = "accelerate-8-gpus.yaml"
 """Settings of accelerate that are shipped, and written beside the experiments."""
 ROUND = "round figures, not from the paper"
 
 NEVER_RUN = (
-    f"training on {GPUS} GPUs with ZeRO stage 2 (the loop was checked with two processes on processors)",
+    f"training on {GPUS} GPUs (the loop was checked with two processes on processors)",
+    "the paper's ZeRO: every GPU holds the whole model, so that backbones of 4B parameters and more do not fit 80 GB",
     "every backbone, encoder and cross-encoder named here, and bfloat16 at that size",
     "the data sets at their full size; their readers were checked on small files of the same form",
     "the paper's two separate trainings: here both stages, one after the other, share one cosine schedule",

@@ -43,7 +43,8 @@ def _costs(experiment: Scaled) -> Iterator[str]:
         hours = f"{load.training_h + load.search_h:10,.1f} GPU h"
         trained = f"{units.count(round(load.train_tokens / 1e6))} M training tokens"
         tokens = trained if load.train_tokens else "nothing to train"
-        yield f"    {load.system:<22}{hours}   {units.size(load.disk_bytes):>10}   {tokens}"
+        room = "" if load.fits else f"; does not fit: {units.size(load.gpu_bytes)} and more on each GPU"
+        yield f"    {load.system:<22}{hours}   {units.size(load.disk_bytes):>10}   {tokens}{room}"
 
 
 def experiments(plans: Sequence[Plan]) -> list[Scaled]:
@@ -80,7 +81,7 @@ def check(plans: Sequence[Plan]) -> None:
     lacking = list(launch.missing(datasets, GPUS))
     if lacking:
         raise ConfigError(
-            f"{GPUS} GPUs, the packages accelerate and deepspeed, and the data sets below what HARNESS_DATA names",
+            f"{GPUS} GPUs, the package accelerate, and the data sets below what HARNESS_DATA names",
             "; ".join(lacking),
             "take the files that were written to a machine that has them (docs/PAPER.md), or use --scale laptop",
         )

@@ -196,6 +196,8 @@ def refuse(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     ("arguments", "said"),
     [
         (("runs/tiny", "oak", "--systems", "bm26"), "use 'bm25'"),
+        (("runs/tiny", "oak", "--systems", ""), "at least one system"),
+        (("runs/tiny", "oak", "--systems", " , "), "at least one system"),
         (("runs/tiny", "oak", "--dataset", "plants"), "known: animals"),
         (("runs/tiny", "  "), "a question"),
         (("nowhere", "oak"), "no such folder"),

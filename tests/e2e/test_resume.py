@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import runner
+from harness import cli, runner
+from harness.datasets import stored
 from harness.datasets.stored import open_folder
 from harness.errors import ConfigError, RunFolderError, StorageError
 from harness.lock import NAME as LOCK
@@ -145,6 +146,18 @@ class TestAgain:
         assert not [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
         assert go({"oracle": {}, "well": "well"}, out)[0].reused == 2
 
+    def test_a_run_stopped_while_it_stores_its_data_can_be_reported(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stopped(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(stored, "save", stopped)
+            go({"oracle": {}}, tmp_path)
+        assert (RunFolder(tmp_path).results(), RunFolder(tmp_path).significance()) == ([], [])
+        assert cli.main(["report", str(tmp_path)]) == 0
+
 
 class Killing(Seen):
     """Kills the process of a training once it has taken a few steps."""
@@ -210,6 +223,13 @@ class TestFolder:
         with pytest.raises(RunFolderError, match="a file"):
             go({"oracle": {}}, tmp_path / "thesis.tex")
         assert list(files(tmp_path)) == ["thesis.tex"]
+
+    def test_a_path_that_is_no_utf_8_is_refused_as_a_folder_and_recorded_as_an_argument(self, tmp_path: Path) -> None:
+        with pytest.raises(RunFolderError, match=r"run folder in UTF-8\n.*out-\\udce9"):
+            go({"oracle": {}}, tmp_path / "out-\udce9")
+        assert not list(tmp_path.iterdir())
+        runner.run(of({"oracle": {}}), tmp_path, Seen(), command=["harness", "run", "caf\udce9.toml"])
+        assert RunFolder(tmp_path).experiment()["command"] == ["harness", "run", "caf\\udce9.toml"]
 
     def test_a_locked_folder_is_refused(self, tmp_path: Path) -> None:
         with locked(tmp_path), pytest.raises(RunFolderError, match=f"process {os.getpid()}"):

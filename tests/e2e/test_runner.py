@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from harness import child, datasets, experiment, runner
+from harness import child, cli, datasets, display, experiment, runner
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import open_folder
 from harness.errors import RunFolderError
 from harness.experiment import Experiment
 from harness.lock import NAME as LOCK
+from harness.progress import SILENT
+from harness.records import Cell
 from harness.runner import Summary
-from harness.store import RunFolder
+from harness.store import CellFolder, RunFolder
+from harness.types import Corpus, Dataset
 from tests.e2e.trial import HERE, LOAD, SCRIPTED, TEST_QUERIES, Seen, cell, files, go, load, of, status, tiny
 from tests.encoder_models import Told
 
@@ -207,6 +212,69 @@ def test_reading_the_data_is_told_and_a_foreign_folder_is_refused_before(tiny: N
     with pytest.raises(RunFolderError, match="trial"):
         runner.prepared(other, tmp_path / "out", silent)
     assert silent.phases == []
+
+
+def test_a_measure_that_breaks_costs_its_cell_whose_model_and_hits_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = runner.measure
+
+    def breaking(folder: CellFolder, *rest: Any) -> None:
+        if "well" in str(folder.path):
+            raise ZeroDivisionError("float division by zero")
+        measure(folder, *rest)
+
+    monkeypatch.setattr(runner, "measure", breaking)
+    assert go({"well": "well", "oracle": {}}, tmp_path)[0] == Summary(tmp_path, done=1, failed=1, reused=0)
+    found = status(tmp_path, "well")
+    assert (found["phase"], found["reason"]) == ("measure", "ZeroDivisionError: float division by zero")
+    assert (cell(tmp_path, "well").model / "state.json").is_file()
+    assert len(cell(tmp_path, "well").run()) == TEST_QUERIES
+
+
+@pytest.fixture
+def corpora(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Corpus]]:
+    """The corpora that were read, without keeping them."""
+    seen: list[weakref.ref[Corpus]] = []
+
+    def remembering(*given: Any) -> Dataset:
+        found = load(*given)
+        seen.append(weakref.ref(found.corpus))
+        return found
+
+    monkeypatch.setattr(datasets, "load", remembering)
+    return seen
+
+
+class Looking(Seen):
+    """An observer that looks, as each cell starts, which corpora are still in memory."""
+
+    def __init__(self, corpora: list[weakref.ref[Corpus]]) -> None:
+        super().__init__()
+        self._corpora = corpora
+        self.alive: list[bool] = []
+
+    def __enter__(self) -> Looking:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def started(self, cell: Cell) -> None:
+        gc.collect()
+        self.alive.append(any(corpus() is not None for corpus in self._corpora))
+
+
+def test_corpora_are_no_longer_in_memory_once_they_are_stored(
+    tmp_path: Path, corpora: list[weakref.ref[Corpus]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, chosen = Looking(corpora), of({"oracle": {}})
+    runner.run(chosen, tmp_path / "run", looking)
+    handed = [runner.prepared(chosen, tmp_path / "handed", SILENT)]
+    runner.run(chosen, tmp_path / "handed", looking, plan=handed.pop())
+    monkeypatch.setattr(display, "for_stream", lambda *_: looking)
+    cli._measure(chosen, tmp_path / "typed", False, [])
+    assert len(corpora) == 3
+    assert looking.alive == [False, False, False]
 
 
 def test_smoke_runs_on_the_packaged_articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,3 +53,14 @@ def test_two_processes_learn_from_the_same_pseudo_queries(tmp_path: Path) -> Non
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert {row for _, _, row in first} == {0, 1, 2, 3}
+
+
+@pytest.mark.slow
+def test_two_processes_agree_or_both_stop(tmp_path: Path) -> None:
+    tiny_folder(tmp_path / "model")
+    run("tests.e2e.agree_on_processes", tmp_path, 2)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert (first["first"], first["shared"]) == ("", "")
+    assert "another one or none in process 1" in first["second"]
+    assert "finite gradient" in first["diverged"]

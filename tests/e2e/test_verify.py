@@ -61,6 +61,7 @@ def test_an_untouched_run_is_verified(run: Path, capsys: pytest.CaptureFixture[s
     assert "paired tests with Holm's correction" in out
     assert "not checked  meter.json" in out
     assert "not checked  report/: " in out
+    assert "not checked  answers.json: nor can times" in out
     assert f"verified: {verdict.figures:,} figures, no difference" in out
 
 
@@ -191,6 +192,18 @@ def test_answers_are_judged_again(run: Path) -> None:
     change_json(folder.path / "answers.json", lambda found: found.update(f1=0.75))
     (difference,) = verify.verify(run).differences
     assert difference == ("tiny bm25 seed 0", "f1 of the answers", "0.75", "0.5")
+    change_json(folder.path / "answers.json", lambda found: found.update(f1=0.5, gold_passage=1.0, refused=0.5))
+    assert [d[1:] for d in verify.verify(run).differences] == [
+        ("gold_passage of the answers", "1", "0"),
+        ("refused of the answers", "0.5", "0"),
+    ]
+    told = [
+        row | {"answer": "", "docid": "d05", "exact_match": 0.0, "f1": 0.0, "gold_passage": 1.0} if not n else row
+        for n, row in enumerate(rows)
+    ]
+    nothing = dict.fromkeys(bounds, 0.0) | {"exact_match": 0.0, "f1": 0.0, "gold_passage": 0.5, "refused": 0.5}
+    folder.write_answers(AnswersRecord(**record | nothing, latency_ms=latency), told)  # type: ignore[typeddict-item]
+    assert verify.verify(run).differences == []
     # References that suit the answers do not make them right, and answers that are gone are told, not divided by.
     folder.write_answers(
         AnswersRecord(**record, **bounds, latency_ms=latency), [r | {"references": ["Rome"]} for r in rows]
@@ -210,6 +223,24 @@ def test_cells_without_a_result_and_other_libraries_are_noted(run: Path) -> None
     assert any("random seed 0 is of another plan" in note for note in notes)
     assert any(note.startswith("the run was measured with scipy 0.1") for note in notes)
     assert cells.keys() == {"bm25", "random", "bm25-rank"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("results.json", '[{"dataset": "tiny"}]'),
+        ("significance.json", "[7]"),
+        ("significance.json", "[" * 200_000),
+        ("tiny/bm25/0/spec.json", "{}"),
+        ("tiny/bm25/0/answers.json", '{"n": 1}'),
+    ],
+)
+def test_damaged_files_are_refused(file: str, text: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / file).write_text(text)
+    if "answers" in file:
+        (run / file).with_suffix(".jsonl").write_text('{"qid": "test5"}\n')
+    assert cli.main(["verify", str(run)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -199,6 +199,15 @@ def test_systems_that_answered_the_same_queries_are_compared(run: Path) -> None:
     assert RunFolder(run).answer_significance() == []
 
 
+@pytest.mark.parametrize("change", [{"state": "failed"}, {"fingerprint": "older"}])
+def test_answers_of_a_cell_that_has_no_result_any_more_are_not_compared(run: Path, change: dict[str, str]) -> None:
+    answers.measure(run, systems=["bad"])
+    path = run / "tiny" / "bad" / "0" / "status.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    answers.measure(run, systems=["good"])
+    assert RunFolder(run).answer_significance() == []
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [

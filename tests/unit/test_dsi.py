@@ -9,7 +9,7 @@ import pytest
 
 from baselines.dsi import IDENTIFIER, QUESTION, Dsi, DsiSettings
 from baselines.saved import load_state, save_state
-from harness.errors import ConfigError
+from harness.errors import ConfigError, DataError, HarnessError, RunFolderError
 from harness.retriever import Beamed
 from harness.types import Corpus, Passage, Query, Split
 from tests.lm_models import logprobs_after, tiny_folder
@@ -89,3 +89,43 @@ def test_another_beam_size_is_what_loading_with_that_setting_gives(folder: str, 
 def test_no_beam_is_refused(folder: str) -> None:
     with pytest.raises(ConfigError, match="beam_size"):
         built(folder).with_beam_size(0)
+
+
+DAMAGE: list[tuple[str, bytes | None, type[HarnessError]]] = [
+    ("trie/ends.npy", None, DataError),
+    ("docids.arrow", None, RunFolderError),
+    ("model.safetensors", b"cut short", DataError),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "error"), DAMAGE)
+def test_a_damaged_model_is_one_clear_error(
+    folder: str, tmp_path: Path, file: str, content: bytes | None, error: type[HarnessError]
+) -> None:
+    built(folder, training={"tokens": 0}).save(tmp_path)
+    (tmp_path / file).unlink()
+    if content is not None:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(error):
+        Dsi.load(tmp_path)
+
+
+def test_settings_of_a_newer_version_are_named(folder: str, tmp_path: Path) -> None:
+    built(folder, training={"tokens": 0}).save(tmp_path)
+    state = load_state(tmp_path, "dsi")
+    save_state(tmp_path, "dsi", {**state, "settings": {**state["settings"], "depth_of_thought": 3}})
+    with pytest.raises(ConfigError, match="the unknown key depth_of_thought"):
+        Dsi.load(tmp_path)
+    save_state(tmp_path, "dsi", {"settings": state["settings"]})
+    with pytest.raises(RunFolderError, match="no seed"):
+        Dsi.load(tmp_path)
+
+
+def test_a_query_longer_than_the_backbone_reads_is_refused(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dsi = built(folder, training={"tokens": 0})
+    backbone, trie, _ = dsi._ready()
+    longest = len(backbone.encode([QUESTION.format(query="x") + IDENTIFIER])[0]) + trie.height
+    monkeypatch.setattr(backbone.model.config, "max_position_embeddings", longest)
+    assert dsi.search(["x"], 3)[0]
+    with pytest.raises(ConfigError, match="a query with its identifier"):
+        dsi.search(["x", "xy"], 3)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import kept
+from harness import cli, kept
 from harness.errors import RunFolderError, StorageError
 from harness.store import RunFolder
 from reports.kept import markdown
@@ -34,6 +33,34 @@ def test_finished_cells_are_kept_with_their_fingerprints(run: Path, tmp_path: Pa
     rows = [row for cell in cells for row in cell["results"]]
     assert all(row["system"] == cell["system"] for cell in cells for row in cell["results"])
     assert len(rows) == len([r for r in folder.results() if any(r["system"] == c.system for c in done)])
+
+
+def test_tests_against_other_systems_are_kept_with_how_many_there_were(run: Path, tmp_path: Path) -> None:
+    rows = RunFolder(run).significance()
+    for cell in kept.keep(run, tmp_path / "kept.json"):
+        family = [row for row in rows if (row["dataset"], row["seed"]) == (cell["dataset"], cell["seed"])]
+        mine = [row for row in family if row["system"] == cell["system"]]
+        told = [(t["measure"], t["baseline"], t["p"], t["p_holm"]) for t in cell.get("tests", [])]
+        assert told == [(row["measure"], row["baseline"], row["p"], row["p_holm"]) for row in mine]
+        assert {t["tests"] for t in cell.get("tests", [])} <= {len(family)}
+    assert any("tests" in cell for cell in kept.read(tmp_path / "kept.json"))
+
+
+def test_titles_are_measured_where_they_have_several_passages(tmp_path: Path) -> None:
+    """Two passages a title; the second is asked for and the first found: wrong as a passage, right as a title."""
+    lines = [f'{{"_id": "d{i}", "title": "Title {i // 2}", "text": "word{i} word{i // 2}a"}}' for i in range(4)]
+    folder = tmp_path / "set"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "word0"}\n', encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t1\n", encoding="utf-8")
+    run = tmp_path / "run"
+    arguments = ["run", "smoke", "--dataset", str(folder), "--systems", "bm25", "--out", str(run), "--no-report"]
+    assert cli.main(arguments) == 0
+    (cell,) = kept.keep(run, tmp_path / "kept.json")
+    passages = {row["measure"]: row["value"] for row in cell["results"] if row["slice"] == "all"}
+    assert passages["Success@1"] == 0.0
+    assert cell["titles"] == {"Success@1": 1.0, "Success@5": 1.0, "RR@5": 1.0}
 
 
 def test_a_cell_replaces_the_older_one_and_leaves_the_others(run: Path, tmp_path: Path) -> None:
@@ -98,13 +125,6 @@ def test_sizes_of_the_corpus_beams_and_answers_are_kept_where_they_were_measured
     assert not {"beams", "answers"} & by_system["bm25"].keys()
 
 
-@pytest.mark.parametrize("module", [kept])
-def test_examples_in_docstrings(module: object) -> None:
-    results = doctest.testmod(module)  # type: ignore[arg-type]
-    assert results.attempted > 0
-    assert results.failed == 0
-
-
 def test_what_was_not_kept_by_this_program_is_refused(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "kept.json"
     file.write_text('{"format": 99, "cells": []}')
@@ -115,6 +135,19 @@ def test_what_was_not_kept_by_this_program_is_refused(run: Path, tmp_path: Path)
         with pytest.raises(RunFolderError, match="a file of another kind"):
             kept.keep(run, file)
         assert file.read_text() == text
+
+
+def test_cells_and_rows_without_their_keys_are_refused(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "kept.json"
+    kept.keep(run, file)
+    record = json.loads(file.read_text())
+    for change in ({"results": [{"measure": "RR@5"}]}, {"results": {}}, {"results": [None]}, {"meter": []}):
+        file.write_text(json.dumps(record | {"cells": [record["cells"][0] | change]}))
+        with pytest.raises(RunFolderError, match="a file of another kind"):
+            markdown(file)
+    (run / "results.json").write_text('[{"dataset": "d"}]')
+    with pytest.raises(RunFolderError, match="complete files of a run"):
+        kept.keep(run, tmp_path / "other.json")
 
 
 def test_a_file_in_the_way_is_said(run: Path, tmp_path: Path) -> None:
@@ -147,6 +180,28 @@ def test_a_result_that_says_less_does_not_replace_one(run: Path, tmp_path: Path,
     if "n" in change:
         kept.keep(run, apart)
         assert "†" not in markdown(apart)
+
+
+def test_what_was_measured_once_is_not_lost(tmp_path: Path) -> None:
+    file, run = tmp_path / "kept.json", tmp_path / "run"
+    write_sample(run, beams=(1, 5), answers=True)
+    kept.keep(run, file)
+    before = file.read_text()
+    rows = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps([row for row in rows if row["measure"] != "RR@5"]))
+    with pytest.raises(RunFolderError, match=r"got one without RR@5\n"):
+        kept.keep(run, file)
+    (run / "results.json").write_text(json.dumps(rows))
+    for name in ("beams.json", "answers.json"):
+        for path in run.rglob(name):
+            path.unlink()
+    with pytest.raises(RunFolderError, match=r"got one without (beams|answers)") as caught:
+        kept.keep(run, file)
+    assert "harness bench beams" in caught.value.fix
+    assert file.read_text() == before
+    # Of other data it says something else, not less.
+    file.write_text(before.replace(json.loads(before)["cells"][0]["checksum"], "another"))
+    kept.keep(run, file)
 
 
 def test_the_machine_is_the_one_a_cell_ran_on(run: Path, tmp_path: Path) -> None:

@@ -115,6 +115,32 @@ def test_what_only_gdeval_computes_is_refused(name: str) -> None:
         parse(name)
 
 
+def test_what_divides_by_zero_where_all_hits_are_relevant_is_refused() -> None:
+    with pytest.raises(UnknownNameError):
+        parse("Accuracy")
+
+
+def test_measures_do_not_change_each_other() -> None:
+    """The gains of one measure, or which docids count, decide nothing of another, in whichever order they are named."""
+    qrels = {"q": {"x": 1, "y": 2, "z": 0}}
+    run = run_of(q="not x z a y")
+    names = [
+        "nDCG(gains={1: 9, 2: 1})@10",
+        "nDCG@10",
+        "nDCG(judged_only=True)@10",
+        "nDCG",
+        "P(rel=2)@5",
+        "P@5",
+        *(f"{name}@5" for name in ("AP", "Success", "R", "RR")),
+        *("AP", "RR", "Rprec", "Bpref", "NumRet", "NumQ", "NumRel", "SetP", "SetR", "SetF", "SetF(beta=2.0)"),
+        "NumRet(rel=2)",
+    ]
+    alone = {measure: found for name in names for measure, found in per_query(run, qrels, ["q"], [name]).items()}
+    assert per_query(run, qrels, ["q"], names) == alone
+    assert per_query(run, qrels, ["q"], names[::-1]) == alone
+    assert alone[parse(names[0])] != alone["nDCG@10"]
+
+
 def test_spoken_names_are_computed_under_their_formal_name() -> None:
     assert per_query(run_of(q="a x"), {"q": {"x": 1}}, ["q"], ["Hits@5", "MRR@5"]) == {
         "Success@5": {"q": 1.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import weakref
 from dataclasses import asdict, replace
@@ -161,8 +162,18 @@ def test_an_interrupted_writer_goes_on_and_what_it_wrote_is_kept(folder: str, tm
     def write(progress: Progress, **changes: Any) -> PseudoQueries:
         changed = settings.model_copy(update=changes)
         return write_pseudo_queries(
-            folder, CORPUS, TRAIN, changed, dtype="float32", seed=0, progress=progress, checkpoints=tmp_path
+            folder,
+            CORPUS,
+            TRAIN,
+            changed,
+            dtype="float32",
+            seed=0,
+            progress=progress,
+            checkpoints=tmp_path,
+            clock=lambda: float(next(ticks)),
         )
+
+    ticks = itertools.count()
 
     with pytest.raises(StoppedError):
         write(Stopping())
@@ -173,9 +184,16 @@ def test_an_interrupted_writer_goes_on_and_what_it_wrote_is_kept(folder: str, tm
         found.pairs
         == write_pseudo_queries(folder, CORPUS, TRAIN, settings, dtype="float32", seed=0, progress=SILENT).pairs
     )
-    assert write(third) == found._replace(summary=replace(found.summary, earlier_s=found.summary.seconds))
+    # The clock ticks at the beginning and at the end of the writing, which is no part of the training.
+    earlier_s = found.summary.seconds + 1
+    assert write(third) == found._replace(summary=replace(found.summary, earlier_s=earlier_s))
     assert third.phases == ["pseudo-queries: load backbone"]
     assert write(changed, top_k=2).pairs != found.pairs
+    kept = json.loads((tmp_path / TRAINING_FOLDER / "queries.json").read_text())
+    del kept["writing_s"]  # as it was kept before it was told
+    (tmp_path / TRAINING_FOLDER / "queries.json").write_text(json.dumps(kept))
+    again = write(Phases(), top_k=2).summary
+    assert again.earlier_s == again.seconds
     nameless = json.dumps({"queries": [], "training": asdict(found.summary)})
     for text in (nameless, "{"):
         (tmp_path / TRAINING_FOLDER / "queries.json").write_text(text)
@@ -229,3 +247,17 @@ def test_nothing_is_written_of_them_where_they_are_not_used(settings: type[Any])
     used = settings(shares={"pseudo": 0.5}, pseudo_queries={"per_passage": 2}).model_dump(mode="json")
     assert (used["shares"]["pseudo"], used["pseudo_queries"]["per_passage"]) == (0.5, 2)
     assert settings.model_validate(used).model_dump(mode="json") == used
+
+
+def test_without_titles_a_pseudo_query_leads_to_what_is_written_of_its_passage(folder: str) -> None:
+    """Nobody said that the passage can answer it, so nothing is learned of that."""
+    shares = dict.fromkeys(("memorise", "recall", "title", "passage", "content", "assess"), 0) | {"pseudo": 1}
+    table = {"backbone": folder, "titles": False, "training": {"tokens": 400}, "shares": shares}
+    retriever = SelfRetriever(SelfRetrievalSettings.model_validate(table | {"pseudo_queries": {"per_passage": 1}}))
+    pseudo = PseudoQueries([(Query("d4#0", "is it a fortress"), 4)], NONE.summary)
+    backbone, _, examples = retriever.lessons(load(folder), CORPUS, TRAIN, pseudo)
+    beginning = " ".join(CORPUS[4].text.split()[:10])
+    texts = {backbone.decode(example.tokens) for example in examples}
+    assert texts == {f"Question: is it a fortress{prompts.PASSAGE} {beginning}"}
+    (span,) = examples[0].spans
+    assert backbone.decode(examples[0].tokens[slice(*span)]) == f" {beginning}"

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,8 @@ def test_everything_written_comes_back(folder: RunFolder, cell: Cell) -> None:
     own.write_spec({"k": 10})
     own.write_status(STATUS)
     own.write_meter({"index_s": 1.5, "latency_ms": {"p50": 1, "p95": 2, "p99": 3, "mean": 1, "n": 9, "k": 10}})
-    own.write_training([{"tokens": 4096, "loss": 2.5}, {"tokens": 8192, "loss": 2.0}])
+    # As harness.reporter appends them.
+    (own.path / "training.jsonl").write_text('{"tokens": 4096, "loss": 2.5}\n{"tokens": 8192, "loss": 2.0}\n')
     beams: list[BeamRow] = [
         {
             "beam_size": size,
@@ -304,6 +306,40 @@ def test_a_cell_has_a_result_only_as_it_is_planned(tmp_path: Path) -> None:
     changed = replace(next(iter(run.cells())), fingerprint="new")
     assert run.problem(changed) == finished.problem(run, changed) == "has only the result of other settings"
     assert run.problem(replace(changed, seed=9)) == "never finished"
+
+
+DEEP = "[" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("status.json", '{"format": 1, "state": "done"}'),
+        ("status.json", DEEP),
+        ("spec.json", '{"format": 1}'),
+        ("meter.json", DEEP),
+    ],
+)
+def test_a_cell_without_its_keys_is_named(folder: RunFolder, cell: Cell, name: str, text: str) -> None:
+    folder.write_experiment(experiment())
+    own = folder.cell(cell)
+    own.path.mkdir(parents=True, exist_ok=True)
+    (own.path / name).write_text(text, encoding="utf-8")
+    reads: dict[str, Callable[[], object]] = {
+        "status.json": lambda: finished.problem(folder, cell),
+        "spec.json": lambda: finished.spec(folder, cell),
+        "meter.json": own.meter,
+    }
+    with pytest.raises(RunFolderError, match=name):
+        reads[name]()
+
+
+@pytest.mark.parametrize("cells", [[{"dataset": "d"}], ["bm25"], [None], {"a": 1}, 7])
+def test_planned_cells_without_their_keys_are_refused(folder: RunFolder, cells: object) -> None:
+    folder.write_experiment(experiment(cells=cells))
+    for read in (folder.cells, lambda: finished.datasets(folder)):
+        with pytest.raises(RunFolderError, match="complete files of a run"):
+            read()
 
 
 def test_what_warms_a_system_up_is_not_what_is_timed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from torch.nn import functional
 from harness.errors import ConfigError
 from harness.lm.backbone import Backbone
 from harness.lm.batches import collate, pack, share
+from harness.lm.checkpoint import NAME, read
 from harness.lm.examples import Example, Piece, join, spend
 from harness.lm.objective import target_loss
+from harness.lm.steps import _refuse_parted
 from harness.lm.training import TrainingSettings, train
 from tests.lm_models import Kept, tiny_llama
 
@@ -126,3 +129,45 @@ def test_shares_of_several_processes_add_up_to_the_batch_mean(processes: int) ->
     parts = [share(rows, i, processes, torch.device("cpu")) for i in range(processes)]
     mean = sum((module(*batch).item() * share for batch, share in parts), 0.0) / processes
     assert mean == pytest.approx(module(*whole).item() * factor, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_before_it_is_kept(tmp_path: Path) -> None:
+    backbone, kept = tiny_llama(), Kept()
+    wild = QUICK.model_copy(update={"learning_rate": 1e25, "warmup": 0.0, "checkpoint_s": 0.0})
+    with pytest.raises(ConfigError, match=r"(?s)finite loss.*(nan|inf) at step \d+ after \d+ tokens.*learning_rate"):
+        train(backbone, EXAMPLES * 20, wild, progress=kept, checkpoints=tmp_path)
+    assert all(torch.isfinite(torch.tensor(row["loss"])) for row in kept.rows)
+    assert 0 < len(kept.rows) < 10
+    assert read(tmp_path / NAME)[1]["story"]["steps"] == len(kept.rows)
+    for weight in read(tmp_path / NAME)[1]["weights"].values():
+        assert torch.isfinite(weight).all()
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
+    backbone = tiny_llama()
+    last = backbone.model.model.layers[1].mlp.down_proj.weight
+    last.register_hook(lambda gradient: gradient * float("nan"))
+    before = {name: p.detach().clone() for name, p in backbone.model.named_parameters()}
+    with pytest.raises(ConfigError, match="finite gradient"):
+        train(backbone, EXAMPLES, QUICK)
+    assert all(torch.equal(p, before[name]) for name, p in backbone.model.named_parameters())
+
+
+@pytest.mark.parametrize("way", ["DEEPSPEED", "FSDP", "MEGATRON_LM"])
+def test_weights_or_optimiser_in_parts_are_refused(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedType
+
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType[way])
+    with pytest.raises(ConfigError, match=f"(?s)whole model.*distributed_type: {way}.*MULTI_GPU"):
+        train(tiny_llama(), EXAMPLES, QUICK)
+    for plain in ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU"):
+        _refuse_parted(plain)
+
+
+def test_an_example_longer_than_the_backbone_reads_is_refused() -> None:
+    backbone = tiny_llama()
+    backbone.model.config.max_position_embeddings = max(len(e.tokens) for e in EXAMPLES)
+    train(backbone, EXAMPLES, QUICK)
+    with pytest.raises(ConfigError, match=r"(?s)at most 7 tokens.*an example of the training of 8"):
+        train(backbone, [*EXAMPLES, Example(tuple(range(2, 10)), ((1, 3),))], QUICK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import hashlib
 from itertools import pairwise
 
@@ -100,8 +99,3 @@ def test_merged_samples_stay_nested() -> None:
     kept = [set(dedupe.merge(sampling.documents(whole, n)[0])[0].corpus.docids) for n in range(1, 61)]
     assert all(smaller <= larger for smaller, larger in pairwise(kept))
     assert len(kept[-1]) == 9
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(dedupe).attempted > 0
-    assert doctest.testmod(dedupe).failed == 0

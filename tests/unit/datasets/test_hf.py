@@ -76,6 +76,29 @@ def test_golden_of_three_kinds_of_tables(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(dict(dataset.card)["source"])
 
 
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (RuntimeError("Dataset scripts are no longer supported, but found nothing.py"), DataError),
+        (NotImplementedError("Loading a streaming dataset cached in a folder"), DataError),
+        (datasets.exceptions.NonMatchingSplitsSizesError("[{'expected': 3}]"), DataError),
+        (datasets.exceptions.DatasetGenerationError("An error occurred"), DataError),
+        (datasets.exceptions.DatasetNotFoundError("doesn't exist on the Hub"), OfflineError),
+    ],
+)
+def test_whatever_the_library_raises_is_refused(
+    raised: Exception, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raising(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(datasets, "load_dataset", raising)
+    with pytest.raises(kind) as caught:
+        load("hf:nobody/nothing", settings(ROWS))
+    assert type(caught.value) is kind
+    assert str(raised) in caught.value.got
+
+
 def test_golden_of_rows_with_question_and_passage(tmp_path: Path) -> None:
     folder = tmp_path / "squad"
     folder.mkdir()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
 import hashlib
 
 import pytest
 
-from harness.datasets import chunking, sampling
+from harness.datasets import sampling
 from harness.types import Query, Split
 
 SPLIT = Split("test", tuple(Query(f"q{n}", f"text {n}") for n in range(50)), {f"q{n}": {"d": 1} for n in range(50)})
@@ -36,10 +35,3 @@ def test_sample_of_all_is_the_split_itself(n: int | None) -> None:
 def test_fraction_is_even() -> None:
     parts = [int(sampling.fraction(str(n)) * 4) for n in range(4000)]
     assert [900 < parts.count(part) < 1100 for part in range(4)] == [True] * 4
-
-
-@pytest.mark.parametrize("module", [sampling, chunking])
-def test_examples_in_docstrings(module: object) -> None:
-    results = doctest.testmod(module)  # type: ignore[arg-type]
-    assert results.attempted > 0
-    assert results.failed == 0

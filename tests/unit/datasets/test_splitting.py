@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -115,8 +113,3 @@ def test_the_card_tells_how() -> None:
         "all queries anew: SHA-256 of 'split|3|<query id>' as a fraction: below 0.6 train, below 0.7 dev, else test"
     )
     assert "stay together" in splitting.describe(Resplit(by="document"))
-
-
-def test_examples_in_docstrings() -> None:
-    assert doctest.testmod(splitting).attempted > 0
-    assert doctest.testmod(splitting).failed == 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.environment import code_fingerprint
 from harness.records import FORMAT, CellRecord, ExperimentRecord, Meter
 from harness.store import CellFolder, RunFolder
 
@@ -33,9 +34,14 @@ def write_run(
     seeds: Sequence[int] = (0,),
     checksum: str = "c0ffee" * 10,
     dataset: str = DATASET,
+    code: str | None = None,
     **keys: Any,
 ) -> Path:
-    """Write the run folder and return it. failed: system -> reason, of its last seed. keys: of experiment.json."""
+    """Write the run folder and return it. failed: system -> reason, of its last seed. keys: of experiment.json.
+
+    code: of the sources that made the cells; None: those here.
+    """
+    code = code or code_fingerprint()
     run, failed = RunFolder(folder), failed or {}
     cells = []
     for system, values in systems.items():
@@ -53,8 +59,9 @@ def write_run(
                     fingerprint=f"{system}-settings",
                 )
             )
-            reason = failed.get(system) if seed == seeds[-1] else None
-            write_cell(CellFolder(place), values, (meters or {}).get(system, meter()), reason, f"{system}-settings")
+            costs, reason = (meters or {}).get(system, meter()), failed.get(system) if seed == seeds[-1] else None
+            ended = {"reason": reason, "fingerprint": f"{system}-settings", "code": code}
+            write_cell(CellFolder(place), values, costs, **ended)
     record = ExperimentRecord(
         format=FORMAT,
         name="trial",
@@ -79,7 +86,9 @@ def write_run(
     return folder
 
 
-def write_cell(folder: CellFolder, values: Values, costs: Meter, reason: str | None, fingerprint: str) -> None:
+def write_cell(
+    folder: CellFolder, values: Values, costs: Meter, *, reason: str | None, fingerprint: str, code: str
+) -> None:
     folder.write_status(
         {
             "format": FORMAT,
@@ -87,7 +96,7 @@ def write_cell(folder: CellFolder, values: Values, costs: Meter, reason: str | N
             "reason": reason,
             "phase": "index" if reason else None,
             "fingerprint": fingerprint,
-            "code": "c0de",
+            "code": code,
             "started": "2025-01-01T10:00:00+00:00",
             "ended": "2025-01-01T10:00:01+00:00",
             "wall_s": 1.0,

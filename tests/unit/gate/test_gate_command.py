@@ -67,6 +67,13 @@ def test_a_drop_exits_with_1_and_says_so_last(bad: Path, baseline: Path, capsys:
     assert row.split()[:6] == ["FAIL", "animals", "dense", "Success@1", "1.0000", "0.5000"]
 
 
+def test_update_tells_of_too_few_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for queries, told in ((4, True), (60, False)):
+        run = write_run(tmp_path / str(queries), {"bm25": {"Success@1": [1.0] * queries}})
+        assert cli.main(["gate", str(run), "--baseline", str(tmp_path / f"{queries}.json"), "--update"]) == 0
+        assert ("note: 4 queries are too few" in capsys.readouterr().out) is told
+
+
 def test_options_change_thresholds_for_one_call(bad: Path, baseline: Path) -> None:
     call = ["gate", str(bad), "--baseline", str(baseline)]
     assert cli.main([*call, "--min-drop", "0.6"]) == 0

@@ -202,6 +202,40 @@ def test_changed_settings_are_noted(tmp_path: Path, baseline: Path) -> None:
     )
 
 
+def test_cells_of_other_sources_are_noted(tmp_path: Path, baseline: Path) -> None:
+    outcome = gated(tmp_path, baseline, code="c0de")
+    assert outcome.passed
+    (note,) = outcome.notes
+    assert note.startswith("made by other sources than those here, run again with --fresh")
+    assert note.endswith(": bm25 on animals, dense on animals, oracle on animals")
+
+
+def test_a_total_loss_on_three_queries_fails_and_their_number_is_noted(tmp_path: Path) -> None:
+    file, found = tmp_path / "baseline.json", {"bm25": {"RR@5": [1.0, 0.5, 0.0], "Success@1": [1.0, 0.0, 0.0]}}
+    updating.update(write_run(tmp_path / "first", found), file)
+    lost = {"bm25": {measure: [0.0] * 3 for measure in found["bm25"]}}
+    outcome = judge.gate(write_run(tmp_path / "second", lost), file)
+    assert {row.verdict for row in outcome.rows if row.unit == "score"} == {Verdict.FAIL}
+    assert outcome.notes == (
+        "3 queries are too few to test 2 comparisons at alpha = 0.05: only a drop on every query fails; 6 would do",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("meter.json", '{"latency_ms": 3}'),
+        ("meter.json", '{"rss_peak_bytes": []}'),
+        ("status.json", '{"format": 1, "state": "done"}'),
+    ],
+)
+def test_damaged_files_of_a_cell_are_refused(tmp_path: Path, baseline: Path, name: str, text: str) -> None:
+    run = write_run(tmp_path / "run", SYSTEMS, meters=METERS)
+    (run / DATASET / "bm25" / "0" / name).write_text(text)
+    with pytest.raises(RunFolderError):
+        judge.gate(run, baseline)
+
+
 def test_seeds_are_averaged_query_by_query(tmp_path: Path) -> None:
     file = tmp_path / "baseline.json"
     first = write_run(tmp_path / "first", {"bm25": VALUES}, seeds=(0, 1))

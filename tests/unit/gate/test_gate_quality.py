@@ -138,6 +138,29 @@ def test_a_drop_on_so_few_queries_that_nothing_could_be_significant_says_so() ->
     assert judged(np.ones(10), lose(np.ones(10), 5)).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize("before", [[1, 1, 1], [1, 0, 1], [0.5, 1, 1 / 3], [1]])
+def test_a_total_loss_fails_however_few_queries_there_are(before: list[float]) -> None:
+    row = judged(np.array(before), np.zeros(len(before)))
+    assert row.verdict is Verdict.FAIL
+    assert row.reason.endswith("wherever there was more than 0.01 to lose; too few queries for a test")
+    # Ten queries are enough for one comparison, and too few for 60.
+    lost = {f"m{i}": pair(np.ones(10), np.zeros(10)) for i in range(60)}
+    assert {row.verdict for row in quality.compare({KEY: lost}, Thresholds())} == {Verdict.FAIL}
+
+
+@pytest.mark.parametrize("now", [[0, 0, 1, 0], [0, 0, 0, 1], [0, 0.995, 0, 0], [0.4, 0.4, 0.4, 0.4]])
+def test_what_is_left_or_won_on_so_few_queries_warns(now: list[float]) -> None:
+    row = judged(np.array([1, 1, 1, 0.0]), np.array(now))
+    assert row.verdict is Verdict.WARN
+    assert "dropped by" in row.reason
+
+
+def test_too_few_queries_are_told() -> None:
+    assert quality.too_few([4], 0.05).endswith("5 would do")
+    assert quality.too_few([5], 0.05) == quality.too_few([], 0.05) == quality.too_few([3, 9], 0.05) == ""
+    assert quality.too_few([10] * 60, 0.05).startswith("10 queries are too few to test 60 comparisons")
+
+
 def test_a_rise_is_ok_and_offers_to_be_kept() -> None:
     row = judged(np.zeros(100), np.ones(100))
     assert row.verdict is Verdict.OK

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy.fft  # noqa: F401 - a session within this one forgets what it imported, and NumPy cannot be loaded twice
 import pytest
 
 from harness import runner
@@ -121,6 +122,19 @@ def test_thresholds_count_and_warnings_are_shown(pytester: pytest.Pytester, runs
     result.stdout.fnmatch_lines(["*retrieval gate: warnings*", "*test_same: animals bm25 RR@5: dropped by 0.5000*"])
 
 
+def test_notes_are_shown(pytester: pytest.Pytester, runs: Path) -> None:
+    write_run(runs / "older", {"bm25": GOOD}, code="c0de")
+    pytester.makepyfile(
+        """
+        def test_same(retrieval_run, assert_no_regression):
+            assert_no_regression(retrieval_run, "gate.json")
+        """
+    )
+    result = pytester.runpytest_inprocess("--retrieval-run=older")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_same: made by other sources than those here*bm25 on animals"])
+
+
 def test_search_is_timed_once_a_system_and_grouped_by_dataset(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
@@ -140,6 +154,28 @@ def test_search_is_timed_once_a_system_and_grouped_by_dataset(project: pytest.Py
         ("animals", "oracle"),
     ]
     assert [row["stats"]["rounds"] for row in times] == [3, 3]
+
+
+def test_what_warms_a_system_up_is_not_timed(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.retrieval(experiment="tiny.toml", systems=["bm25"])
+        def test_speed(search_benchmark, retrieval_loaded, monkeypatch):
+            asked, search = [], retrieval_loaded.retriever.search
+
+            def listening(queries, k):
+                asked.extend(queries)
+                return search(queries, k)
+
+            monkeypatch.setattr(retrieval_loaded.retriever, "search", listening)
+            search_benchmark(k=2, queries=1)
+            assert (len(asked), len(set(asked[:-1]))) == (4, 3)
+            assert asked[-1] not in asked[:-1]
+        """
+    )
+    project.runpytest_inprocess().assert_outcomes(passed=1)
 
 
 def test_a_system_that_failed_is_skipped_with_its_reason(pytester: pytest.Pytester) -> None:

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from harness import cli, launch
-from reports.paper import commands, starting
+from reports.paper import commands, measured, starting
 from reports.paper.recipes import RECIPES, find
 from reports.paper.scale import Plan
 from tests.unit.paper.kept_cells import cell, hits, write
@@ -82,7 +82,7 @@ def test_the_paper_s_scale_says_its_cost_first_and_starts_only_when_told(
     monkeypatch.setattr(launch, "missing", lambda datasets, gpus: iter([f"0 of {gpus} GPUs"]))
     assert harness("table", "1", "--scale", "paper", "--out", "full") == 0
     out = capsys.readouterr().out
-    assert out.index("GPU hours") < out.index("full/accelerate-zero2.yaml") < out.index("nothing was started")
+    assert out.index("GPU hours") < out.index("full/accelerate-8-gpus.yaml") < out.index("nothing was started")
     assert (tmp_path / "full" / "paper-passages-nq-10k.toml").is_file()
     assert harness("figure", "2", "--scale", "paper", "--out", "full", "--yes") == 2
     told = capsys.readouterr()
@@ -136,6 +136,40 @@ def test_runs_at_the_papers_scale_and_those_that_are_named_are_found(
         (tmp_path / "runs" / name / "experiment.json").touch()
     found = [folder.name for folder in commands._suitable([find("table", 1)], ["mine"])]
     assert found == ["mine", "standard", "paper-passages-nq-10k"]
+
+
+def test_what_was_just_run_is_shown_beside_what_is_named(
+    results: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gathered: list[tuple[list[Path], list[Path]]] = []
+
+    def run(recipes: object) -> None:
+        for name in ("short-passages", "named"):
+            Path("runs", name).mkdir(parents=True, exist_ok=True)
+            Path("runs", name, "experiment.json").touch()
+
+    def gather(files: list[Path], runs: list[Path]) -> list[object]:
+        gathered.append((files, runs))
+        return []
+
+    monkeypatch.setattr(commands, "_run_experiments", run)
+    monkeypatch.setattr(measured, "gather", gather)
+    for named in ("runs/named", "runs/../runs/short-passages"):
+        assert harness("table", "7", "--results", results, "--run", named, "--run-experiments") == 0
+    (_, both), (files, once) = gathered
+    assert files == [Path(results)]
+    assert sorted(folder.name for folder in both) == ["named", "short-passages"]
+    assert [folder.name for folder in once] == ["short-passages"]
+
+
+@pytest.mark.parametrize("what", [("table", "1"), ("figure", "2"), ("all",)])
+def test_experiments_are_run_at_a_laptops_scale_alone(
+    what: tuple[str, ...], results: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert harness(*what, "--scale", "paper", "--run-experiments") == 2
+    told = capsys.readouterr()
+    assert "expected --run-experiments with --scale laptop" in told.err
+    assert told.out == ""
 
 
 def test_experiments_are_run_by_the_commands_that_are_listed(

@@ -30,6 +30,20 @@ def test_hours_and_bytes_follow_the_rules_of_thumb() -> None:
     assert cost.total([load, load]) == pytest.approx((12e6 / 3600, 4e6 / 3600, 28e9 + 60_000))
 
 
+def test_what_does_not_fit_a_gpu_is_said() -> None:
+    """Weights, gradients and two moments in float32 are 16 bytes a parameter, gradients on their way 4 more."""
+    load = Load("x", parameters=2.8e9, train_tokens=1.0, search_tokens=0.0, passages=0)
+    assert load.gpu_bytes == 56e9 and load.fits
+    assert not load._replace(parameters=3.95e9).fits
+    assert load._replace(parameters=14e9, train_tokens=0.0).fits
+    lines = starting.told([scale.plan(find("figure", 2), PRINTED)])
+    small, large = (
+        next(line for line in lines if line.startswith(f"    {name} ")) for name in ("stablelm-3b", "qwen-4b")
+    )
+    assert "does not fit" not in small
+    assert "does not fit: 79" in large
+
+
 def test_views_are_counted_as_the_method_says() -> None:
     data = Set(documents=1, passages=100, train=10, test=1, words=100)
     assert data.passage_tokens == pytest.approx(1.3 * 80 + 60)
@@ -141,8 +155,10 @@ def test_files_are_written_and_the_start_is_refused_without_gpus_and_data(
 ) -> None:
     plans = [scale.plan(find("table", 2), PRINTED)]
     written = starting.write(plans, tmp_path)
-    assert [path.name for path in written] == ["accelerate-zero2.yaml", "paper-nq320k.toml"]
-    assert "zero_stage: 2" in written[0].read_text() and "num_processes: 8" in written[0].read_text()
+    assert [path.name for path in written] == ["accelerate-8-gpus.yaml", "paper-nq320k.toml"]
+    lines = written[0].read_text().splitlines()
+    assert {"distributed_type: MULTI_GPU", "num_processes: 8"} <= {*lines}
+    assert "mixed_precision: 'no'" in lines  # bare, YAML takes it for false
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     with pytest.raises(ConfigError, match=r"of 8 GPUs.*no data for nq320k:nq320k"):
         starting.check(plans)
@@ -167,7 +183,7 @@ def test_a_start_launches_every_experiment_on_all_gpus(tmp_path: Path, monkeypat
     # Every test query, not the first 100 alone.
     asked = [(f"runs/{name}", "--limit", str(n)) for name, n in zip(names, 2 * (2_837, 5_355), strict=True)]
     assert [tuple(command[4:]) for command, _ in calls[4:]] == asked
-    assert {variable for _, variable in calls} == {f"accelerate launch --config_file {tmp_path}/accelerate-zero2.yaml"}
+    assert {variable for _, variable in calls} == {f"accelerate launch --config_file {tmp_path}/accelerate-8-gpus.yaml"}
     code = 1
     with pytest.raises(CellError, match="exit code 1"):
         starting.start(plans, tmp_path)

@@ -203,6 +203,18 @@ def test_the_command_writes_one_page_again_and_again(tmp_path, quick, capsys):
     assert sorted(p.name for p in out.iterdir()) == ["figures", "index.html", "report.md", "tables"]
 
 
+def test_paths_that_are_no_utf_8_are_refused_or_shown_as_they_can_be(tmp_path, quick, capsys):
+    one, other = two(tmp_path)
+    change(other, lambda record: record.update(name="one"))
+    odd = one.rename(tmp_path / "on\udce9")
+    assert main(["compare", str(odd), str(other), "--out", str(tmp_path / "out")]) == 2
+    assert "the path of a run folder in UTF-8" in capsys.readouterr().err
+    link = tmp_path / "one"
+    link.symlink_to(odd)
+    assert main(["compare", str(link), str(other), "--out", str(tmp_path / "ou\udce9")]) == 0
+    assert "udce9: dense" in (tmp_path / "ou\udce9" / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
     one, other = two(tmp_path)
     for out, what in ((one, "experiment.json"), (one / "experiment.json", "the file")):

@@ -10,6 +10,7 @@ import pytest
 from harness.errors import RunFolderError
 from reports import tables
 from reports.load import load, number
+from reports.markup import to_md
 from tests.unit.reports.sample_run import REASON, write_sample
 
 
@@ -60,6 +61,18 @@ def test_p_value_is_the_largest_of_the_seeds(folder):
     assert found.difference == pytest.approx(-0.3)
     assert not found.significant
     assert section.compare("dense", "bm25").difference == pytest.approx(0.3)
+
+
+def test_seeds_that_contradict_each_other_are_not_significant(folder):
+    edit(folder, "significance.json", lambda _: [pair(0.001, 0, -0.2), pair(0.001, 1, 0.4)])
+    section = load(folder).sections[0]
+    found = section.compare("bm25", "dense")
+    assert (found.p, found.p_holm, found.significant) == (None, None, False)
+    assert found.difference == pytest.approx(0.1)
+    text = to_md(tables.significance(section, ("RR@5",)))
+    assert "not of one sign on all seeds" in text and "none where their signs differ" in text
+    edit(folder, "significance.json", lambda _: [pair(0.01, 0, 0.0), pair(0.001, 1, 0.4)])
+    assert load(folder).sections[0].compare("bm25", "dense").p_holm == 0.01
 
 
 def test_pair_tested_on_some_seeds_only_has_no_p_value(folder):

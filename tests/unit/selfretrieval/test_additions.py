@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.lm.backbone import load
 from harness.lm.examples import Example
 from harness.lm.lattice import Lattice
 from harness.types import Corpus, Passage, Query, Split
+from harness.validation import validated
 from selfretrieval import SelfRetriever, prompts
 from selfretrieval.assess import Assessment
 from selfretrieval.evidence import Evidence, Question, Weights, fit, log_odds
@@ -38,6 +40,7 @@ CORPUS = Corpus.from_passages(
 RIVER = Query("q1", "which river", ("Seine",))
 TRAIN = Split("train", (RIVER, Query("q2", "capital of Italy", ("Rome",))), {"q1": {"a.0": 1}, "q2": {"b.0": 1}})
 DEV = Split("dev", TRAIN.queries, TRAIN.qrels)
+JUDGES = {"likelihood": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +153,24 @@ def test_titles_that_begin_alike_are_read_together(folder: str, monkeypatch: pyt
     monkeypatch.setattr("selfretrieval.prior._TITLE_TOKENS", 1)
     parts = title_priors(backbone, memory)
     assert whole.node.tolist() == parts.node.tolist()
+    np.testing.assert_allclose(whole.logprob, parts.logprob, atol=1e-4)
+
+
+def test_many_titles_that_begin_alike_are_read_in_passes(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["Paris", "Paris at night", "Paris by day", "Paris by night", "Parma"]
+    corpus = Corpus.from_passages([Passage(f"{n}", n, f"Number {i} of them all.", n) for i, n in enumerate(names)])
+    backbone, fed = load(folder), list[int]()
+    memory = Memory.build(corpus, backbone)
+    whole, feed = title_priors(backbone, memory), Lattice.feed
+
+    def watched(self: Lattice, parents: Any, tokens: Any) -> Any:
+        fed.append(len(tokens))
+        return feed(self, parents, tokens)
+
+    monkeypatch.setattr(Lattice, "feed", watched)
+    monkeypatch.setattr("selfretrieval.prior._PASS_TOKENS", 7)
+    parts = title_priors(backbone, memory)
+    assert set(fed[:-1]) == {7} and 0 < fed[-1] <= 7 and sum(fed) == len(whole.node)
     np.testing.assert_allclose(whole.logprob, parts.logprob, atol=1e-4)
 
 
@@ -271,7 +292,7 @@ def test_an_unread_passage_of_the_best_title_ranks_below_a_read_one_of_a_poor_ti
 
 def test_all_passages_of_a_title_are_judged_as_if_they_were_written(retriever: SelfRetriever, tmp_path: Path) -> None:
     written = {j.candidate.items: j for j in retriever.explain(["which river"])[0]}
-    listed = retriever.with_settings(candidates="all")
+    listed = retriever.with_settings(candidates="all", weights=JUDGES)
     listed.save(tmp_path / "model")
     for one in (listed, SelfRetriever.load(tmp_path / "model")):
         found = one.explain(["which river"])[0]
@@ -292,7 +313,7 @@ def test_passages_are_taken_title_by_title_until_there_are_enough(
     retriever: SelfRetriever, enough: int, prior: float
 ) -> None:
     queries = ["which river", "capital of Italy"]
-    listed = retriever.with_settings(candidates="all", title_prior=prior)
+    listed = retriever.with_settings(candidates="all", title_prior=prior, weights=JUDGES)
     every, some = listed.explain(queries), listed.with_settings(judged=enough).explain(queries)
     for all_found, found in zip(every, some, strict=True):
         order = sorted(all_found, key=lambda j: (-j.evidence.title_mean, j.candidate.entry))
@@ -319,6 +340,67 @@ def test_all_passages_need_titles_and_a_judge(retriever: SelfRetriever, changes:
         retriever.with_settings(candidates="all", **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({}, False),
+        ({"likelihood": True}, False),
+        ({"weights": {"likelihood": 1.0}}, False),  # nobody asks for it
+        ({"assessment": False, "likelihood": True, "weights": {"acceptance": 1.0}}, False),
+        ({"likelihood": True, "weights": {"likelihood": 0.1}}, True),
+        ({"weights": {"acceptance": -0.1}}, True),
+        ({"calibration_queries": 5}, True),
+        ({"ranking": "paper"}, True),
+        ({"candidates": "written"}, True),
+    ],
+)
+def test_passages_that_nobody_wrote_need_a_judge_with_a_say(changes: dict[str, object], taken: bool) -> None:
+    table = {"candidates": "all", "ranking": "log-linear", **changes}
+    if taken:
+        validated(SelfRetrievalSettings, table, "a test")
+        return
+    with pytest.raises(ConfigError, match="a judge with a say"):
+        validated(SelfRetrievalSettings, table, "a test")
+
+
+@pytest.mark.parametrize("assessment", [True, False])
+@pytest.mark.parametrize("per_title", [True, False])
+def test_scores_that_round_to_nothing_keep_their_order(assessment: bool, per_title: bool) -> None:
+    """Titles against their prior reach such scores, and so do small temperatures."""
+    titles = [Title(0, i + 1, value, value, 0, 1, ()) for i, value in enumerate((-0.1, -0.2, -0.3))]
+    rejected = [0.5, 0.1, 0.9, 0.4, 0.2, 0.6]
+    verdicts = [
+        Verdict(Candidate(0, i // 2, (i,), 0, 0, -1.0 - i % 2, -1.0, i), True, Assessment(p, p), 0.0)
+        for i, p in enumerate(rejected)
+    ]
+
+    def judged(tau: float) -> list[Any]:
+        table = {"tau": tau, "delta": tau, "softmax_per_title": per_title, "assessment": assessment}
+        return combine(SelfRetrievalSettings.model_validate(table), titles, verdicts, np.zeros(0))
+
+    usual, cold = judged(0.4), judged(1e-5)
+    assert [j.score for j in usual] == [j.title_score * j.passage_score for j in usual]
+    assert sum(j.title_score * j.passage_score == 0 for j in cold) > 1
+    assert len({j.score for j in cold}) == len(cold)
+    shown = [j for j in cold if j.title_score * j.passage_score > 0]
+    assert [j.score for j in shown] == [j.title_score * j.passage_score for j in shown]
+    logs = [math.exp(titles[i // 2].score) / 1e-5 for i in range(6)]
+    if not assessment:  # under each title in turn
+        order = sorted(range(6), key=lambda i: (-logs[i], i % 2))
+    elif per_title:
+        order = sorted(
+            range(6), key=lambda i: -logs[i] - (1 - rejected[i] - max(1 - p for p in two(rejected, i))) / 1e-5
+        )
+    else:
+        order = sorted(range(6), key=lambda i: -logs[i] - (1 - rejected[i]) / 1e-5)
+    assert sorted(range(6), key=lambda i: -cold[i].score) == order
+
+
+def two(values: list[float], place: int) -> list[float]:
+    """Return the values of the title a place belongs to."""
+    return values[place // 2 * 2 : place // 2 * 2 + 2]
+
+
 def test_where_nothing_judges_all_are_ranked_by_what_was_written(retriever: SelfRetriever) -> None:
     plain = retriever.with_settings(assessment=False, likelihood=False, ranking="paper", title_beams=4)
     few = plain.with_settings(judged=1)
@@ -342,7 +424,8 @@ def test_while_training_at_most_ten_titles_are_written_and_passages_too(
     monkeypatch.setattr("selfretrieval.retriever.write_titles", watched)
     monkeypatch.setattr("selfretrieval.retriever.list_passages", refused)
     training = {"tokens": 1500, "frozen_layers": 0, "dtype": "float32", "dev_evaluations": 1}
-    one = built(folder, training=training, candidates="all", likelihood=True, ranking="log-linear", title_beams=asked)
+    listed = {"candidates": "all", "likelihood": True, "ranking": "log-linear", "weights": JUDGES}
+    one = built(folder, training=training, title_beams=asked, **listed)
     assert set(beams) == {written}
     with pytest.raises(AssertionError, match="listed while training"):
         one.search(["which river"], 3)

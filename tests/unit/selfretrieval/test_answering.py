@@ -89,16 +89,18 @@ def test_the_answer_goes_on_from_the_cache_and_is_counted(retriever: SelfRetriev
     assert 1 < retriever.counters()["model_calls"] - searched <= TOKENS + 1
 
 
-def refusing(monkeypatch: pytest.MonkeyPatch, retriever: SelfRetriever, times: int) -> list[list[tuple[int, ...]]]:
-    """Let the first passages be refused; return the rows of those that are tried."""
-    refusal = tuple(retriever.parts.backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0])
+def refusing(
+    monkeypatch: pytest.MonkeyPatch, retriever: SelfRetriever, times: int, cut: int | None = None
+) -> list[list[tuple[int, ...]]]:
+    """Let the first passages be refused, cut short if asked for; return the rows of those that are tried."""
+    refusal = tuple(retriever.parts.backbone.encode_after(prompts.ANSWER, [prompts.REJECT])[0])[:cut]
     tried: list[list[tuple[int, ...]]] = []
     write = answer._write
 
     def instead(lattice: Any, candidates: Any, *more: Any) -> list[Written]:
         tried.append([c.items for c in candidates])
         written = write(lattice, candidates, *more)
-        return [Written(refusal, -1.5, True) for _ in written] if len(tried) <= times else written
+        return [Written(refusal, -1.5, cut is None) for _ in written] if len(tried) <= times else written
 
     monkeypatch.setattr(answer, "_write", instead)
     return tried
@@ -113,6 +115,20 @@ def test_a_refusal_is_an_empty_text_of_the_best_passage(
     assert [a.docid for a in found] == [hits[0].docid for hits in retriever.search(QUERIES, 1)]
     assert {a.logprob for a in found} == {-1.5}
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 5])
+def test_a_refusal_that_is_cut_short_is_one(
+    retriever: SelfRetriever, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    tried = refusing(monkeypatch, retriever, 1, cut)
+    found = retriever.answer(QUERIES)
+    assert [a.text for a in found] == ["", "", ""]
+    assert len(tried) == 1
+    text = retriever.parts.backbone.decode(retriever.parts.backbone.encode([prompts.REJECT])[0][:5]).strip()
+    ended = Written(tuple(retriever.parts.backbone.encode([f" {text}"])[0]), -1.0, True)
+    monkeypatch.setattr(answer, "_write", lambda lattice, candidates, *_: [ended for _ in candidates])
+    assert {a.text for a in retriever.answer(QUERIES)} == {text}  # what ends there says so itself
 
 
 def test_after_a_refusal_the_next_passage_is_tried_and_a_copy_is_none(

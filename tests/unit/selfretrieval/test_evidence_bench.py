@@ -95,6 +95,7 @@ def test_a_trained_system_is_measured_and_too_little_is_refused(tmp_path: Path) 
         ("shares.title=1", "leave out its table"),
         ("titel_beams=3", "title_beams"),
         ("judged=1", "at least 2 judged"),
+        ("reach=any sentence", "other reach than this system was trained"),
     ):
         with pytest.raises(ConfigError, match=says):
             evidence_bench.measure(tmp_path / "run", systems=None, dataset=None, limit=20, sets=[wrong])

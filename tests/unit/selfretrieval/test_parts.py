@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from harness.errors import ConfigError
 from harness.lm.backbone import Backbone, load
 from harness.lm.examples import Example, supervised_pairs
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import prompts, score
 from selfretrieval.examples import Views, draw_negatives
-from selfretrieval.memory import Memory
+from selfretrieval.memory import Memory, boundary_of
 from tests.lm_models import tiny_folder
 
 CORPUS = Corpus.from_passages(
@@ -185,3 +189,85 @@ def test_ten_words_end_where_the_trie_does(backbone: Backbone) -> None:
         body = memory.sequences[row][memory.heads[row] :].tolist()
         assert [*target.tokens, *rest.tokens] == body[:-1]
     assert max(len(views._body(row)[0].tokens) for row in range(len(CORPUS))) == 16
+
+
+def test_a_copy_of_another_relevant_passage_is_no_negative() -> None:
+    """Nobody judged the copy, but the model would be taught both to answer from its words and to refuse them."""
+    copy = CORPUS[2]._replace(docid="z.0", document="z")
+    near = CORPUS[2]._replace(docid="a.2", document="a")
+    copied = Corpus.from_passages([CORPUS[0], CORPUS[2], CORPUS[3], copy, near])
+    drawn = [draw_negatives([(QUERY, 0)], copied, {"q": {0, 1}}, 4, random.Random(seed))[0] for seed in range(20)]
+    assert all(set(rows) == {2} for rows in drawn)
+
+
+def test_what_is_relevant_to_a_query_of_the_same_words_is_no_negative() -> None:
+    pairs = [(QUERY, 0), (Query("r", " Capital  of Italy?"), 2)]
+    relevant = {"q": {0}, "r": {2}}
+    for seed in range(20):
+        first, second = draw_negatives(pairs, CORPUS, relevant, 2, random.Random(seed))
+        assert 2 not in first and 0 not in second
+
+
+def test_negatives_of_other_data_are_those_they_always_were() -> None:
+    wide = Corpus.from_passages(Passage(f"{d}{n}", d, f"Text {n} of {d}.", d) for d in "abc" for n in range(6))
+    pairs = [(Query("q", "x"), 0), (Query("r", "y"), 7)]
+    rng = random.Random(3)
+    assert draw_negatives(pairs, wide, {"q": {0, 8}, "r": {7}}, 4, rng) == [[2, 5, 11, 15], [11, 6, 15, 17]]
+    assert rng.random() == pytest.approx(0.1917441039952995)
+
+
+def metaspace() -> Backbone:
+    """A tokeniser like SentencePiece's: characters, each text begun with a mark for a space unless it has one."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted({*"\u2581\n", *(chr(code) for code in range(33, 127))})
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(["<end>", *letters])}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    return Backbone(None, PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>"))
+
+
+CUPS = Corpus.from_passages(Passage(t, t, f"All about the {t}.", t) for t in ("World Cup", "World Cup 2010"))
+
+
+def test_a_title_is_not_ended_by_the_space_inside_a_longer_one() -> None:
+    backbone = metaspace()
+    assert backbone.encode([prompts.PASSAGE])[0][0] == backbone.encode([" "])[0][0]  # alone it begins with a space
+    memory = Memory.build(CUPS, backbone)
+    newline = boundary_of(backbone)[0]
+    ends = [memory.sequences[i][: memory.heads[i] - len(memory.boundary)].tolist() for i in range(2)]
+    for tokens in ends:
+        assert tokens[-1] == newline
+        assert memory.trie.walk(tokens) in memory.stops
+        passed = [memory.trie.walk(tokens[:place]) for place in range(1, len(tokens))]
+        assert not {*passed} & {*memory.stops.tolist()}
+    (example, _) = Views(backbone, CUPS).title([(QUERY, 0), (QUERY, 1)])
+    start, end = example.spans[0]
+    assert [*example.tokens[start:end]] == ends[0]  # trained on what the trie holds
+
+
+def test_a_title_through_the_end_of_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = metaspace()
+    monkeypatch.setattr("selfretrieval.memory.boundary_of", lambda b: b.encode([prompts.PASSAGE])[0])
+    with pytest.raises(ConfigError, match=r"(?s)inside a title.*1 titles"):
+        Memory.build(CUPS, backbone)
+
+
+def test_the_boundary_of_other_tokenisers_is_what_it_was(backbone: Backbone) -> None:
+    assert boundary_of(backbone) == backbone.encode([prompts.PASSAGE])[0]
+
+
+def test_a_tokeniser_without_an_end_is_one_clear_error() -> None:
+    nameless: Any = SimpleNamespace(eos_token_id=None)
+    with pytest.raises(ConfigError, match="end-of-sequence"):
+        Backbone(None, nameless).end  # noqa: B018
+
+
+def test_what_is_too_small_for_a_number_keeps_its_order() -> None:
+    logs = score.log_softmax([3.0, -900.0, 2.0])
+    assert logs.tolist() == pytest.approx([-math.log1p(math.exp(-1)), -903 - math.log1p(math.exp(-1)), logs[0] - 1])
+    kept = score.softmax([3.0, -900.0, 2.0])
+    assert np.exp(logs).tolist() == pytest.approx(kept.tolist())
+    scores = score.ranked_by(kept, logs)
+    assert scores[[0, 2]].tolist() == kept[[0, 2]].tolist()
+    assert scores[1] == logs[1] < 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from baselines.dsi import DsiSettings
 from baselines.pipeline import RERANK
 from harness import registry
 from harness.errors import ConfigError, DataError, RunFolderError, UnknownNameError
@@ -124,10 +125,14 @@ def test_settings_of_the_first_system_are_its_own(folder: str) -> None:
         ({"first_settings": {"k9": 1}}, ConfigError, "k9"),
         ({"first": 3}, ConfigError, "first"),
         ({"judge": {"assessment": False}}, ConfigError, "assessment = true"),
+        ({"judge": {"shares": {"assess": 0}}}, ConfigError, "learns to refuse"),
+        ({"judge": {"negatives": 0}}, ConfigError, "learns to refuse"),
     )
     for changes, error, said in cases:
         with pytest.raises(error, match=said):
             validated(SelfRerankSettings, changes, "a test")
+    untrained = {"judge": {"negatives": 0, "shares": {"assess": 0}, "training": {"tokens": 0}}}
+    validated(SelfRerankSettings, untrained, "a test")  # what it can it can without training
 
 
 def test_dsi_finds_candidates_for_both_kinds_of_reranking(folder: str, tmp_path: Path) -> None:
@@ -159,4 +164,35 @@ def test_dsi_finds_candidates_for_both_kinds_of_reranking(folder: str, tmp_path:
 def test_settings_of_dsi_stand_where_dsi_is_used_alone() -> None:
     tables = {first: validated(RERANK.config, {"first": first}, "a test").model_dump() for first in ("bm25", "dsi")}
     assert "dsi" not in tables["bm25"]
-    assert tables["dsi"]["dsi"]["beam_size"] == 20
+    assert tables["dsi"]["dsi"]["beam_size"] == 50  # as many as are read and mined
+
+
+@pytest.mark.parametrize(
+    ("given", "beam"),
+    [
+        ({"depth": 20, "mine_depth": 20}, 20),
+        ({"depth": 5, "mine_depth": 5}, 20),
+        ({"depth": 30, "mine_depth": 20}, 30),
+        ({"depth": 20, "mine_depth": 40}, 40),
+        ({"depth": 30, "mine_depth": 40, "dsi": {"beam_size": 10}}, 10),
+        ({"depth": 30, "mine_depth": 40, "dsi": {"radix": 12}}, 40),
+    ],
+)
+def test_dsi_finds_as_many_candidates_as_are_read_and_mined(given: dict[str, Any], beam: int) -> None:
+    found: Any = validated(RERANK.config, {"first": "dsi", **given}, "a test")
+    assert found.dsi.beam_size == beam
+    again: Any = validated(RERANK.config, found.model_dump(mode="json"), "a test")
+    assert again == found
+    own = {"first": "dsi", "depth": given["depth"], "first_settings": given.get("dsi", {})}
+    self_rerank = validated(SelfRerankSettings, own, "a test")
+    assert self_rerank.first_settings["beam_size"] == given.get("dsi", {}).get("beam_size", max(20, given["depth"]))
+    assert validated(SelfRerankSettings, self_rerank.model_dump(mode="json"), "a test") == self_rerank
+
+
+def test_what_is_wrong_beside_a_beam_is_still_told() -> None:
+    for config in (RERANK.config, SelfRerankSettings):
+        with pytest.raises(ConfigError, match="depth"):
+            validated(config, {"first": "dsi", "depth": "many"}, "a test")
+    with pytest.raises(ConfigError, match="dsi = 3"):
+        validated(RERANK.config, {"first": "dsi", "dsi": 3}, "a test")
+    assert RERANK.config(first="dsi", dsi=DsiSettings(docid="naive")).dsi.beam_size == 50  # type: ignore[attr-defined]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import ConfigError, RunFolderError
-from harness.lm.backbone import Backbone
+from harness.errors import ConfigError, DataError, HarnessError, RunFolderError
+from harness.lm.backbone import Backbone, load
 from harness.retriever import Beamed
 from harness.types import Corpus, Passage, Query, Split
 from selfretrieval import SelfRetriever, prompts, score
+from selfretrieval.examples import Views, draw_negatives
 from selfretrieval.judge import Judged
 from selfretrieval.settings import SelfRetrievalSettings
 from tests.lm_models import logprobs_after, tiny_folder
@@ -225,3 +226,101 @@ def test_a_saved_model_answers_in_a_fresh_process(retriever: SelfRetriever, tmp_
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError):
         SelfRetriever.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"titles": False},
+        {"reach": "any sentence"},
+        {"lowercase": False},
+        {"prefix": "until unique"},
+        {"passage_tokens": 64},
+        {"backbone": "embedded"},
+        {"trim_vocabulary": False},
+        {"indexing": False},
+        {"dtype": "bfloat16"},
+        {"training": {"tokens": 7}},
+        {"shares": {"title": 0.5}},
+    ],
+)
+def test_what_was_trained_cannot_be_changed_by_searching(retriever: SelfRetriever, changes: dict[str, Any]) -> None:
+    (name,) = changes
+    with pytest.raises(ConfigError, match=f"other {name} than this system was trained"):
+        retriever.with_settings(**changes)
+    same = retriever.settings.model_dump(mode="json")[name]
+    assert retriever.with_settings(**{name: same, "tau": 0.5}).settings.tau == 0.5
+
+
+DAMAGE: list[tuple[str, bytes | None, type[HarnessError]]] = [
+    ("trie/offsets.npy", None, DataError),
+    ("trie/boundary.npy", b"", DataError),
+    ("trie/trie.json", None, DataError),
+    ("model.safetensors", b"cut short", DataError),
+    ("corpus.arrow", None, RunFolderError),
+    ("corpus.arrow", b"no Arrow", RunFolderError),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "error"), DAMAGE)
+def test_a_damaged_model_is_one_clear_error(
+    retriever: SelfRetriever, tmp_path: Path, file: str, content: bytes | None, error: type[HarnessError]
+) -> None:
+    retriever.save(tmp_path)
+    (tmp_path / file).unlink()
+    if content is not None:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(error):
+        SelfRetriever.load(tmp_path)
+
+
+def test_settings_of_a_newer_version_are_named(retriever: SelfRetriever, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the unknown key depth_of_thought"):
+        loaded_with(retriever, tmp_path, depth_of_thought=3)
+    (tmp_path / "self_retrieval.json").write_text('{"version": 3, "seed": 0}', encoding="utf-8")
+    with pytest.raises(RunFolderError, match="no settings"):
+        SelfRetriever.load(tmp_path)
+
+
+def test_a_question_and_a_passage_longer_than_the_backbone_reads_are_refused(
+    retriever: SelfRetriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, memory, _ = retriever.parts
+    prompt = len(backbone.encode([prompts.question("who") + prompts.TITLE])[0])
+    judged = prompt + memory.longest
+    monkeypatch.setattr(backbone.model.config, "max_position_embeddings", judged - 1)
+    with pytest.raises(
+        ConfigError, match=f"(?s)at most {judged - 1} tokens.*question with title and passage of {judged}"
+    ):
+        retriever.search(["who"], 3)
+    with pytest.raises(ConfigError, match="passage to judge"):  # the refusal behind it is read as well
+        monkeypatch.setattr(backbone.model.config, "max_position_embeddings", judged)
+        retriever.search(["who"], 3)
+    monkeypatch.setattr(backbone.model.config, "max_position_embeddings", judged - 1)
+    assert retriever.with_settings(assessment=False).search(["who"], 3)[0]  # nothing reads whole passages
+
+
+def test_views_without_a_share_are_not_written(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large corpus takes long to encode. Negatives are drawn all the same: other draws stand behind theirs."""
+    shares = dict.fromkeys(("memorise", "recall", "passage", "content", "assess"), 0.0) | {"title": 1.0}
+    table = {"backbone": folder, "shares": shares, "training": {"tokens": 400}}
+    whole = SelfRetriever(SelfRetrievalSettings.model_validate(table)).lessons(load(folder), CORPUS, TRAIN)[2]
+    drawn: list[int] = []
+
+    def unwanted(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a view without a share")
+
+    def counted(*given: Any) -> Any:
+        drawn.append(1)
+        return draw_negatives(*given)
+
+    for view in ("memorise", "predicate", "passage", "content", "assess"):
+        monkeypatch.setattr(Views, view, unwanted)
+    monkeypatch.setattr("selfretrieval.retriever.draw_negatives", counted)
+    lessons = SelfRetriever(SelfRetrievalSettings.model_validate(table)).lessons(load(folder), CORPUS, TRAIN)[2]
+    assert lessons == whole
+    assert drawn == [1]
+    monkeypatch.undo()
+    monkeypatch.setattr(Views, "predicate", unwanted)
+    recalled = {"shares": {**shares, "title": 0.0, "recall": 1.0}}
+    assert SelfRetriever(SelfRetrievalSettings.model_validate(table | recalled)).lessons(load(folder), CORPUS, TRAIN)[2]
