@@ -18,8 +18,9 @@ from pydantic import Field, model_validator
 from baselines import docids
 from baselines.encoder import EMBEDDED as EMBEDDED_ENCODER
 from baselines.saved import AGAIN, STATE, load_docids, load_state, save_docids, save_state, text_bytes
-from harness.errors import ConfigError, DataError, RunFolderError
+from harness.errors import ConfigError, DataError
 from harness.growing import GrowingSettings
+from harness.jsonfile import check_keys
 from harness.lm.backbone import EMBEDDED, Backbone, load
 from harness.lm.beam import Hypothesis, constrained_search
 from harness.lm.dev import dev_search
@@ -252,8 +253,7 @@ class Dsi:
             ConfigError: a setting that this version does not know.
         """
         state = load_state(folder, NAME)
-        if lacking := {"settings", "seed"} - state.keys():
-            raise RunFolderError(f"settings and seed in {folder / STATE}", f"no {', '.join(sorted(lacking))}", AGAIN)
+        check_keys(state, ("settings", "seed"), folder / STATE, AGAIN)
         dsi = cls(validated(DsiSettings, state["settings"], str(folder)), state["seed"])
         backbone = load(str(folder), dsi.settings.dtype)
         dsi._parts = _Parts(backbone, TokenTrie.open(folder / "trie"), load_docids(folder))

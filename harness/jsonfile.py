@@ -100,11 +100,13 @@ def check_format(record: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def check_keys(record: Mapping[str, Any], needed: Collection[str], path: Path) -> None:
+def check_keys(
+    record: Mapping[str, Any], needed: Collection[str], path: Path, fix: str = f"delete it and {AGAIN}"
+) -> None:
     """Refuse a record that lacks one of these keys: RunFolderError."""
     missing = sorted(set(needed) - record.keys())
     if missing:
-        raise RunFolderError(f"{path} to name {', '.join(missing)}", "a file without", f"delete it and {AGAIN}")
+        raise RunFolderError(f"{path} to name {', '.join(missing)}", "a file without", fix)
 
 
 def _read_text(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.datasets.sampling import sample
 from harness.errors import ConfigError, DataError, RunFolderError
-from harness.jsonfile import read_object, write_json
+from harness.jsonfile import check_keys, read_object, write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.dev import dev_search
 from harness.lm.examples import Example, budget_of_passes, relevant_rows, spend_shares, supervised_pairs
@@ -376,9 +376,7 @@ class SelfRetriever:
             raise RunFolderError(
                 f"a Self-Retrieval model of version {_VERSION} in {folder}", str(state.get("version")), "train it again"
             )
-        if lacking := {"settings", "seed"} - state.keys():
-            got = f"no {', '.join(sorted(lacking))}"
-            raise RunFolderError(f"settings and seed in {folder / _STATE}", got, "train it again")
+        check_keys(state, ("settings", "seed"), folder / _STATE, "train it again")
         settings = validated(SelfRetrievalSettings, state["settings"], str(folder / _STATE))
         retriever = cls(settings, state["seed"])
         backbone = load(str(folder), retriever.settings.dtype)

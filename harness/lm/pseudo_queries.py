@@ -26,7 +26,7 @@ from harness.lm.backbone import Backbone, load
 from harness.lm.checkpoint import fingerprint
 from harness.lm.examples import Example, Piece, join, spend, supervised_pairs
 from harness.lm.objective import refuse_longer
-from harness.lm.processes import PATIENCE
+from harness.lm.processes import from_first
 from harness.lm.sampling import sampled
 from harness.lm.session import Clock
 from harness.lm.training import TrainingSettings, TrainingSummary, train
@@ -141,9 +141,6 @@ def write_pseudo_queries(
     """
     if not settings.per_passage:
         return NONE
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
     progress = _Curveless(progress)
     progress.phase("load backbone")
     backbone = load(name)
@@ -156,18 +153,19 @@ def write_pseudo_queries(
     folder = checkpoints / TRAINING_FOLDER if checkpoints else None
     facts = {"settings": settings.model_dump(mode="json"), "dtype": dtype, "seed": seed}
     kept = _Kept(folder, _called(backbone, lessons, asked, facts))
-    is_main = PartialState(cpu=backbone.device.type == "cpu", timeout=PATIENCE).is_main_process
-    found: PseudoQueries | None = broadcast_object_list([kept.load() if is_main else None])[0]
+    found = from_first(kept.load)
     if found is not None:
         return found
     summary = train(backbone, lessons, settings.training, seed=seed, progress=progress, checkpoints=folder, clock=clock)
     backbone = backbone.astype(dtype)
-    if is_main:
+
+    def written() -> PseudoQueries:
         began = clock()
-        found = PseudoQueries(_write(backbone, corpus, asked, settings, seed=seed, progress=progress), summary)
-        kept.save(found, clock() - began)
-    written: PseudoQueries = broadcast_object_list([found])[0]
-    return written
+        pseudo = PseudoQueries(_write(backbone, corpus, asked, settings, seed=seed, progress=progress), summary)
+        kept.save(pseudo, clock() - began)
+        return pseudo
+
+    return from_first(written)
 
 
 def _write(

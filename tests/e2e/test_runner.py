@@ -14,7 +14,7 @@ import pytest
 from harness import child, cli, datasets, display, experiment, runner
 from harness.datasets.settings import DatasetSettings
 from harness.datasets.stored import open_folder
-from harness.errors import RunFolderError
+from harness.errors import RunFolderError, StorageError
 from harness.experiment import Experiment
 from harness.lock import NAME as LOCK
 from harness.progress import SILENT
@@ -230,6 +230,15 @@ def test_a_measure_that_breaks_costs_its_cell_whose_model_and_hits_stay(
     assert (found["phase"], found["reason"]) == ("measure", "ZeroDivisionError: float division by zero")
     assert (cell(tmp_path, "well").model / "state.json").is_file()
     assert len(cell(tmp_path, "well").run()) == TEST_QUERIES
+
+
+def test_a_full_disk_while_measuring_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise StorageError("to write per_query.parquet", "no space left on device", "free some space")
+
+    monkeypatch.setattr(runner, "measure", full)
+    with pytest.raises(StorageError):
+        go({"well": "well", "oracle": {}}, tmp_path)
 
 
 @pytest.fixture

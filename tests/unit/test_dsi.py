@@ -117,7 +117,7 @@ def test_settings_of_a_newer_version_are_named(folder: str, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="the unknown key depth_of_thought"):
         Dsi.load(tmp_path)
     save_state(tmp_path, "dsi", {"settings": state["settings"]})
-    with pytest.raises(RunFolderError, match="no seed"):
+    with pytest.raises(RunFolderError, match="to name seed"):
         Dsi.load(tmp_path)
 
 

@@ -35,8 +35,10 @@ def test_finished_cells_are_kept_with_their_fingerprints(run: Path, tmp_path: Pa
     assert len(rows) == len([r for r in folder.results() if any(r["system"] == c.system for c in done)])
 
 
-def test_tests_against_other_systems_are_kept_with_how_many_there_were(run: Path, tmp_path: Path) -> None:
+def test_tests_against_other_systems_are_kept_with_how_many_there_were(tmp_path: Path) -> None:
+    run = write_sample(tmp_path / "run", seeds=(0, 1))
     rows = RunFolder(run).significance()
+    assert {row["seed"] for row in rows} == {0, 1}
     for cell in kept.keep(run, tmp_path / "kept.json"):
         family = [row for row in rows if (row["dataset"], row["seed"]) == (cell["dataset"], cell["seed"])]
         mine = [row for row in family if row["system"] == cell["system"]]
@@ -46,9 +48,16 @@ def test_tests_against_other_systems_are_kept_with_how_many_there_were(run: Path
     assert any("tests" in cell for cell in kept.read(tmp_path / "kept.json"))
 
 
-def test_titles_are_measured_where_they_have_several_passages(tmp_path: Path) -> None:
-    """Two passages a title; the second is asked for and the first found: wrong as a passage, right as a title."""
-    lines = [f'{{"_id": "d{i}", "title": "Title {i // 2}", "text": "word{i} word{i // 2}a"}}' for i in range(4)]
+@pytest.mark.parametrize(
+    ("passages_each", "titles"), [(2, {"Success@1": 1.0, "Success@5": 1.0, "RR@5": 1.0}), (1, None)]
+)
+def test_titles_are_measured_where_they_have_several_passages(
+    tmp_path: Path, passages_each: int, titles: dict[str, float] | None
+) -> None:
+    """Of two passages a title the second is asked for and the first found: wrong as a passage, right as a title."""
+    lines = [
+        f'{{"_id": "d{i}", "title": "Title {i // passages_each}", "text": "word{i} word{i // 2}a"}}' for i in range(4)
+    ]
     folder = tmp_path / "set"
     (folder / "qrels").mkdir(parents=True)
     (folder / "corpus.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -60,7 +69,7 @@ def test_titles_are_measured_where_they_have_several_passages(tmp_path: Path) ->
     (cell,) = kept.keep(run, tmp_path / "kept.json")
     passages = {row["measure"]: row["value"] for row in cell["results"] if row["slice"] == "all"}
     assert passages["Success@1"] == 0.0
-    assert cell["titles"] == {"Success@1": 1.0, "Success@5": 1.0, "RR@5": 1.0}
+    assert cell.get("titles") == titles
 
 
 def test_a_cell_replaces_the_older_one_and_leaves_the_others(run: Path, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_settings_of_a_newer_version_are_named(retriever: SelfRetriever, tmp_pat
     with pytest.raises(ConfigError, match="the unknown key depth_of_thought"):
         loaded_with(retriever, tmp_path, depth_of_thought=3)
     (tmp_path / "self_retrieval.json").write_text('{"version": 3, "seed": 0}', encoding="utf-8")
-    with pytest.raises(RunFolderError, match="no settings"):
+    with pytest.raises(RunFolderError, match="to name settings"):
         SelfRetriever.load(tmp_path)
 
 
