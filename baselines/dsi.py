@@ -36,11 +36,13 @@ from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, System
 from harness.types import Corpus, Hit, Split
-from harness.validation import validated
+from harness.validation import searched_with, validated
 
 NAME = "dsi"
 QUESTION = "Question: {query}"
 IDENTIFIER = "\n\n Document identifier:"
+OF_SEARCH = frozenset({"beam_size", "query_batch"})
+"""Settings that a trained system can be searched with anew."""
 
 
 class DsiShares(GrowingSettings):
@@ -218,8 +220,11 @@ class Dsi:
         Raises:
             ConfigError: below 1.
         """
-        table = {**self.settings.model_dump(mode="json"), "beam_size": beam_size}
-        other = Dsi(validated(DsiSettings, table, "with_beam_size"), self.seed)
+        return self.with_settings(beam_size=beam_size)
+
+    def with_settings(self, **changes: object) -> Dsi:
+        """Return the same trained system with other settings of its search; see `harness.retriever.Tunable`."""
+        other = Dsi(searched_with(self.settings, changes, OF_SEARCH), self.seed)
         other._parts, other._summary = self._parts, self._summary
         return other
 
@@ -305,4 +310,5 @@ DSI = System(
     config=DsiSettings,
     build=Dsi,
     load=Dsi.load,
+    of_search=OF_SEARCH,
 )

@@ -1,4 +1,4 @@
-"""What runs in the process of one cell: `python -m harness.cell index|search CELL_FOLDER`.
+"""What runs in the process of one cell: `python -m harness.cell index|retune|search CELL_FOLDER`.
 
 Two processes a cell: the first builds the index and saves it, the second loads what was saved and searches it, so
 that memory and loading time are those of a searching program and nothing unsaved helps it. spec.json in the folder
@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import random
+import shutil
 import signal
 import sys
 import threading
@@ -26,7 +27,7 @@ from harness.errors import HarnessError, StorageError
 if TYPE_CHECKING:
     from harness.plan import Spec
     from harness.reporter import Reporter
-    from harness.retriever import Retriever, System
+    from harness.retriever import Retriever, System, Tunable
     from harness.store import CellFolder, Meter
     from harness.types import Dataset, Run, Split
 
@@ -68,6 +69,23 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     _add_device(meter, retriever)
     _add_training(meter, retriever, progress.last_row)
     folder.write_meter(meter)
+
+
+def retune(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
+    """Save the index that was taken over from an earlier cell again, with the settings of the search as they are now.
+
+    A process of its own, so that nothing it leaves in memory is counted as the search's.
+    """
+    from harness.meter import folder_bytes
+
+    system, settings = declared(spec)
+    progress.phase("load")
+    earlier = cast("Tunable", system.load(folder.earlier_model))
+    progress.phase("save")
+    table = settings.model_dump(mode="json")
+    _save(earlier.with_settings(**{name: table[name] for name in system.of_search}), folder.model)
+    folder.write_meter({**folder.meter(), "model_bytes": folder_bytes(folder.model)})
+    shutil.rmtree(folder.earlier_model)
 
 
 def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
@@ -147,7 +165,7 @@ def main() -> int:
     try:
         reporter.phase("load data" if task == "search" else "prepare")
         spec = cast("Spec", folder.spec())
-        {"index": index, "search": search}[task](folder, spec, reporter)
+        {"index": index, "retune": retune, "search": search}[task](folder, spec, reporter)
         reporter.send({"done": True})
     except BaseException as error:  # whatever a system raises, SystemExit included, is why its cell failed
         traceback.print_exc()

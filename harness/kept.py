@@ -20,7 +20,7 @@ from harness.export import found_by, judged_by, names_by
 from harness.jsonfile import check_format, read_object, write_json
 from harness.measures import per_query
 from harness.plan import evaluated
-from harness.records import AnswersRecord, BeamRow, Cell, Comparison, Meter, Result, sampled
+from harness.records import AnswersRecord, BeamRow, Cell, Comparison, Indexed, Meter, Result, sampled
 from harness.store import RunFolder, complete
 from harness.types import Split
 
@@ -51,7 +51,8 @@ class KeptCell(TypedDict):
     corpus: how many passages and documents there are. sample: which test queries the dataset was cut to, in words;
     absent where it has them all. beams, answers: as in beams.json and answers.json, where somebody measured them.
     titles: means of `TITLE_MEASURES` of titles in place of passages, where titles have several passages; a title is
-    found where the first of its passages is. tests: of its system against others of the run.
+    found where the first of its passages is. tests: of its system against others of the run. indexed: as in
+    status.json.
     """
 
     experiment: str
@@ -74,9 +75,10 @@ class KeptCell(TypedDict):
     answers: NotRequired[AnswersRecord]
     titles: NotRequired[dict[str, float]]
     tests: NotRequired[list[Test]]
+    indexed: NotRequired[Indexed]
 
 
-_SOMETIMES = {"corpus", "sample", "beams", "answers", "titles", "tests"}
+_SOMETIMES = {"corpus", "sample", "beams", "answers", "titles", "tests", "indexed"}
 _REQUIRED = KeptCell.__annotations__.keys() - _SOMETIMES
 _OF_A_ROW = {"split", "slice", "measure", "value", "n"}
 """What is read of a row of results."""
@@ -233,6 +235,8 @@ def _finished_cells(run: RunFolder) -> list[KeptCell]:
                 corpus={name: card[name] for name in ("passages", "documents") if name in card},
             )
         )
+        if "indexed" in status:
+            found[-1]["indexed"] = status["indexed"]
         if sample := sampled(card):
             found[-1]["sample"] = sample
         folder = run.cell(cell)

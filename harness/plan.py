@@ -59,7 +59,8 @@ class Spec(TypedDict):
     """spec.json: what the child process is told.
 
     data: the stored dataset; training: the folder in which a training keeps what it goes on from once it was stopped.
-    Both are relative to the cell's folder.
+    Both are relative to the cell's folder. index: digest of all that decides what is saved as the index; the same in
+    two cells that differ in how they are searched or measured only.
     """
 
     format: int
@@ -78,6 +79,7 @@ class Spec(TypedDict):
     batch_size: int
     threads: int
     fingerprint: str
+    index: str
 
 
 def prepare(experiment: Experiment, out: Path, progress: Progress = SILENT) -> Plan:
@@ -154,6 +156,7 @@ def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
         batch_size=experiment.batch.size,
         threads=threads,
         fingerprint=cell.fingerprint,
+        index="" if cell.outside else _index_fingerprint(plan, cell),
     )
 
 
@@ -262,6 +265,28 @@ def _cells(
                     folder=folder.cell_folder(name, label, seed),
                     fingerprint=_cell_fingerprint(experiment, dataset, registered, settings, seed),
                 )
+
+
+def _index_fingerprint(plan: Plan, cell: Cell) -> str:
+    """Digest everything that decides what a cell saves as its index, but the sources; empty where no other may take it.
+
+    Settings of the search are left out where there are no dev queries to choose anything on.
+    """
+    system, dataset = plan.systems[cell.system], plan.datasets[cell.dataset]
+    if system.sees_judgements:
+        return ""
+    withheld = plan.experiment.split == "dev"
+    left_out = system.of_search if withheld or not len(dataset.dev) else frozenset[str]()
+    return fingerprint(
+        {
+            "registered": cell.registered,
+            "settings": {name: value for name, value in plan.settings(cell).items() if name not in left_out},
+            "seed": cell.seed,
+            "dataset": dataset.card["checksum"],
+            "dev": not withheld,
+            "harness": __version__,
+        }
+    )
 
 
 def _cell_fingerprint(

@@ -132,11 +132,20 @@ class Comparison(TypedDict):
     n: int
 
 
+class Indexed(TypedDict):
+    """Of what an earlier cell indexed: the SHA-256 of its sources, when it ended (ISO 8601), and on what machine."""
+
+    code: str
+    ended: str
+    machine: NotRequired[dict[str, Any]]
+
+
 class Status(TypedDict):
     """status.json: how a cell ended. `code` is the SHA-256 of the sources it ran; times are ISO 8601.
 
     machine: processor, memory and cards it ran on, which need not be those of the run's last start; absent in runs of
-    before they were kept.
+    before they were kept. indexed: where the index was kept from an earlier cell, which was searched or measured in
+    another way.
     """
 
     format: int
@@ -150,6 +159,7 @@ class Status(TypedDict):
     wall_s: float
     exit_code: int | None
     machine: NotRequired[dict[str, Any]]
+    indexed: NotRequired[Indexed]
 
 
 class LatencyMs(TypedDict):

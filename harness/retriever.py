@@ -84,6 +84,19 @@ class Beamed(Protocol):
 
 
 @runtime_checkable
+class Tunable(Protocol):
+    """What systems offer whose `System` names settings of the search: other ones without indexing again."""
+
+    def with_settings(self, **changes: object) -> Retriever:
+        """Return the same trained system with other values of settings that `System.of_search` names; it shares all
+        else.
+
+        Raises:
+            ConfigError: another setting, or a value that cannot be.
+        """
+
+
+@runtime_checkable
 class Resumable(Protocol):
     """What systems that train for long also offer: an interrupted training goes on where it was."""
 
@@ -141,3 +154,6 @@ class System:
     load: Callable[[Path], Retriever]
     sees_judgements: bool = False
     """True for the oracle alone: the runner calls its `reveal(split)` with the evaluated split before `index`."""
+    of_search: frozenset[str] = frozenset()
+    """Names of settings that change nothing of what `index` makes and `save` writes where `dev` has no queries: these
+    may be changed by `Tunable.with_settings`, which a system that names any must offer."""

@@ -27,12 +27,16 @@ from harness.lock import locked
 from harness.plan import Plan, evaluated, prepare, spec
 from harness.printable import printable
 from harness.progress import SILENT, Progress
+from harness.reuse import earlier_index, take_over
 from harness.scoring import Scores, measure
 from harness.store import FORMAT, Cell, CellFolder, CellRecord, ExperimentRecord, RunFolder, Status, check_path
 from harness.swap import drop_kept, made_beside, recover
 from harness.types import Dataset
 
 __all__ = ["Cell", "Observer", "Summary", "run"]
+
+
+INDEX_KEPT = "Searched and measured anew with the index of before, whose time and memory are those of then:"
 
 
 class Observer(Protocol):
@@ -200,9 +204,14 @@ class _Running:
 
     def _execute(self, cell: Cell, folder: CellFolder) -> Status:
         """Find the hits of a cell, measure them and write how it ended."""
-        folder.write_spec(spec(self._plan, cell, self._threads))
+        told, earlier = spec(self._plan, cell, self._threads), CellFolder(cell.folder)
+        folder.write_spec(told)
+        indexed, tasks = None if self._fresh else earlier_index(earlier, told), ["index", "search"]
+        if indexed is not None:
+            self._observer.event(cell, {"phase": "take over the index of before", "total": None, "unit": ""})
+            tasks = ["retune", "search"] if take_over(earlier, folder, told) else ["search"]
         started, begin = _now(), time.monotonic()
-        outcome = self._taken_in(cell, folder) if cell.outside else self._run_processes(cell, folder)
+        outcome = self._taken_in(cell, folder) if cell.outside else self._run_processes(cell, folder, tasks)
         if outcome.reason is None:
             outcome = self._measured(cell, folder, outcome)
         status = Status(
@@ -218,14 +227,16 @@ class _Running:
             exit_code=outcome.exit_code,
             machine=machine(self._environment),
         )
+        if indexed is not None:
+            status["indexed"] = indexed
         folder.write_status(status)
         return status
 
-    def _run_processes(self, cell: Cell, folder: CellFolder) -> Outcome:
-        """Let one process index and another search."""
+    def _run_processes(self, cell: Cell, folder: CellFolder, tasks: Sequence[str]) -> Outcome:
+        """Let one process do each task, as a rule index and then search."""
         limits = self._plan.experiment.limits
         begin = time.monotonic()
-        for task in ("index", "search"):
+        for task in tasks:
             outcome = run_child(
                 task,
                 folder.path,
@@ -308,9 +319,15 @@ class _Running:
         )
 
     def _notes_on_sources(self) -> list[str]:
-        others = [cell for cell, status in self._finished.items() if status["code"] != self._code]
-        names = ", ".join(f"{cell.system} on {cell.dataset} (seed {cell.seed})" for cell in others)
-        return [f"Reused from an earlier run, made by other sources than the rest: {names}."] if others else []
+        finished = self._finished.items()
+        others = [cell for cell, status in finished if status["code"] != self._code]
+        kept = [cell for cell, status in finished if "indexed" in status]
+        notes = [f"Reused from an earlier run, made by other sources than the rest: {_names(others)}."] * bool(others)
+        return notes + [f"{INDEX_KEPT} {_names(kept)}."] * bool(kept)
+
+
+def _names(cells: Sequence[Cell]) -> str:
+    return ", ".join(f"{cell.system} on {cell.dataset} (seed {cell.seed})" for cell in cells)
 
 
 def _check_owner(out: Path, name: str) -> None:

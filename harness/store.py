@@ -130,6 +130,11 @@ class CellFolder:
         return self.path / "model"
 
     @property
+    def earlier_model(self) -> Path:
+        """Folder of the model that is taken over from an earlier cell, until it is saved again in `model`."""
+        return self.path / "earlier-model"
+
+    @property
     def log(self) -> Path:
         """File with what the child processes printed."""
         return self.path / "cell.log"

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -41,6 +41,23 @@ def validated(model: type[Model], table: Mapping[str, Any], origin: str, prefix:
     got = "; ".join(dict.fromkeys(got for got, _ in problems))
     fix = "; ".join(dict.fromkeys(fix for _, fix in problems))
     raise ConfigError(f"usable settings in {origin}", got, fix)
+
+
+def searched_with(settings: Model, changes: Mapping[str, Any], of_search: Collection[str]) -> Model:
+    """Return the settings of a trained system with `changes` of those that only its search uses.
+
+    Raises:
+        ConfigError: a setting or value there is not, or a change of what the system was trained or built with.
+    """
+    wanted = validated(type(settings), {**settings.model_dump(mode="json"), **changes}, "with_settings")
+    fixed = sorted(n for n in changes if n not in of_search and getattr(wanted, n) != getattr(settings, n))
+    if fixed:
+        raise ConfigError(
+            f"settings of the search: {', '.join(sorted(of_search))}",
+            f"other {', '.join(fixed)} than this system was trained or built with",
+            "leave them out, or train another system with them",
+        )
+    return wanted
 
 
 def dotted(path: Iterable[Key]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.datasets.sampling import sample
-from harness.errors import ConfigError, DataError, RunFolderError
+from harness.errors import DataError, RunFolderError
 from harness.jsonfile import check_keys, read_object, write_json
 from harness.lm.backbone import Backbone, load
 from harness.lm.dev import dev_search
@@ -24,7 +24,7 @@ from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, System
 from harness.types import Answer, Corpus, Hit, Query, Split
-from harness.validation import validated
+from harness.validation import searched_with, validated
 from selfretrieval import prompts
 from selfretrieval.answer import sources, write_answers
 from selfretrieval.assess import Assessment, assess
@@ -35,7 +35,7 @@ from selfretrieval.judge import Judged, Verdict, combine, likeliest
 from selfretrieval.likelihood import Reader
 from selfretrieval.memory import Memory, later_sentences
 from selfretrieval.prior import with_priors
-from selfretrieval.settings import OF_SEARCH, SelfRetrievalSettings
+from selfretrieval.settings import OF_SEARCH, OF_TRAINING_TOO, SelfRetrievalSettings
 
 _VERSION = 3
 _STATE = "self_retrieval.json"
@@ -315,16 +315,7 @@ class SelfRetriever:
         Raises:
             ConfigError: a setting or value there is not, or a change of what it was trained or built with.
         """
-        table = {**self.settings.model_dump(mode="json"), **changes}
-        wanted = validated(SelfRetrievalSettings, table, "with_settings")
-        fixed = sorted(n for n in changes if n not in OF_SEARCH and getattr(wanted, n) != getattr(self.settings, n))
-        if fixed:
-            raise ConfigError(
-                f"settings of the search: {', '.join(sorted(OF_SEARCH))}",
-                f"other {', '.join(fixed)} than this system was trained or built with",
-                "leave them out, or train another system with them",
-            )
-        other = SelfRetriever(wanted, self.seed)
+        other = SelfRetriever(searched_with(self.settings, changes, OF_SEARCH), self.seed)
         other._parts, other._summary = self._parts, self._summary
         if self._parts is not None:
             memory = with_priors(self._parts.backbone, self._parts.memory, other.settings)
@@ -429,4 +420,5 @@ SELF_RETRIEVAL = System(
     config=SelfRetrievalSettings,
     build=SelfRetriever,
     load=SelfRetriever.load,
+    of_search=OF_SEARCH - OF_TRAINING_TOO,
 )

@@ -37,6 +37,8 @@ OF_SEARCH = frozenset(
     }
 )
 """Settings that a trained system can be searched with anew; all others are in its weights, its trie or its tokens."""
+OF_TRAINING_TOO = frozenset({"assessment", "likelihood", "prior", "title_prior", "query_tokens"})
+"""Settings of the search that also decide what is trained on, or what is made beside the weights once and saved."""
 
 
 class Shares(GrowingSettings):

@@ -34,12 +34,14 @@ class Settings(BaseModel):
     how: How = "well"
     when: Literal["index", "search"] = "index"
     words: tuple[str, ...] = ()
+    last: bool = True
 
 
 class Scripted:
-    """Returns the first passages of the corpus, unless told to fail."""
+    """Returns the last passages of the corpus, or the first, unless told to fail."""
 
-    def __init__(self, how: str, when: str, docids: Sequence[str] = ()) -> None:
+    def __init__(self, how: str, when: str, docids: Sequence[str] = (), last: bool = True) -> None:
+        self._last = last
         self._how = how
         self._when = when
         self._docids = list(docids)
@@ -72,7 +74,7 @@ class Scripted:
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         if self._when == "search":
             fail(self._how)
-        docids = sorted(self._docids, reverse=True)[:k]
+        docids = sorted(self._docids, reverse=self._last)[:k]
         if self._how == "unknown-docid":
             docids[0] = "nowhere"
         hits = [Hit(docid, float(-rank)) for rank, docid in enumerate(docids)]
@@ -80,11 +82,14 @@ class Scripted:
             hits.reverse()
         return [hits for _ in queries][self._how == "too-few-lists" :]
 
+    def with_settings(self, *, last: bool) -> Scripted:
+        return Scripted(self._how, self._when, self._docids, last)
+
     def counters(self) -> Mapping[str, float]:
         return {"queries": 2, "model_calls": 10, "invalid_docids": 1, "dead_beams": 0, "mask_share": 0.25}
 
     def save(self, folder: Path) -> None:
-        state = {"how": self._how, "when": self._when, "docids": self._docids}
+        state = {"how": self._how, "when": self._when, "docids": self._docids, "last": self._last}
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
     def footprint(self) -> Footprint:
@@ -145,7 +150,7 @@ def _print() -> None:
 
 def _load(folder: Path) -> Scripted:
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return Scripted(state["how"], state["when"], state["docids"])
+    return Scripted(state["how"], state["when"], state["docids"], state["last"])
 
 
 SYSTEM = System(
@@ -153,7 +158,8 @@ SYSTEM = System(
     family="sparse",
     summary="Fails as told",
     config=Settings,
-    build=lambda settings, seed: Scripted(settings.how, settings.when),
+    build=lambda settings, seed: Scripted(settings.how, settings.when, last=settings.last),
     load=_load,
+    of_search=frozenset({"last"}),
 )
 NOT_A_SYSTEM = "text"

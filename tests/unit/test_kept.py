@@ -218,9 +218,21 @@ def test_the_machine_is_the_one_a_cell_ran_on(run: Path, tmp_path: Path) -> None
     first = next(c for c in folder.cells() if not folder.problem(c))
     path = first.folder / "status.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": {"cpu": {"model": "Another"}}}))
-    models = {c["system"]: c["machine"]["cpu"]["model"] for c in kept.keep(run, tmp_path / "kept.json")}
+    cells = kept.keep(run, tmp_path / "kept.json")
+    assert not any("indexed" in c for c in cells)
+    models = {c["system"]: c["machine"]["cpu"]["model"] for c in cells}
     assert models.pop(first.system) == "Another"
     assert set(models.values()) == {"Invented CPU"}
+
+
+def test_an_index_of_an_earlier_cell_is_told(run: Path, tmp_path: Path) -> None:
+    folder = RunFolder(run)
+    first = next(c for c in folder.cells() if not folder.problem(c))
+    path, indexed = first.folder / "status.json", {"code": "before", "ended": "then"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"indexed": indexed}))
+    told = {c["system"]: c.get("indexed") for c in kept.keep(run, tmp_path / "kept.json")}
+    assert told.pop(first.system) == indexed
+    assert set(told.values()) == {None}
 
 
 def test_a_set_cut_to_fewer_queries_says_so_in_the_caption(run: Path, tmp_path: Path) -> None:

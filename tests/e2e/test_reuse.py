@@ -1,0 +1,144 @@
+"""An index is made once: what is only measured or searched in another way takes over that of before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import runner
+from harness.child import Outcome
+from harness.store import RunFolder
+from tests.e2e.trial import SCRIPTED, cell, files, go, status, tiny
+
+__all__ = ["tiny"]
+
+TRAIN = {"scripted": {"system": SCRIPTED, "how": "train"}}
+TURNED = {"scripted": {"system": SCRIPTED, "how": "train", "last": False}}
+MEASURED = ("index_s", "save_s", "train_tokens", "rss_base_bytes")
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the processes of the cells were started for."""
+    seen: list[str] = []
+    run_child = runner.run_child
+
+    def noted(task: str, *args: Any, **keys: Any) -> Outcome:
+        seen.append(task)
+        return run_child(task, *args, **keys)
+
+    monkeypatch.setattr(runner, "run_child", noted)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"limit": 3}, {"latency": {"queries": 2}}, {"batch": {"size": 2}}, {"depth": 150}, {"measures": ["RR@5", "R@7"]}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_measuring_otherwise_keeps_the_index_and_what_it_cost(
+    tmp_path: Path, tasks: list[str], changes: dict[str, Any]
+) -> None:
+    go(TRAIN, tmp_path)
+    before, model, log = (
+        cell(tmp_path, "scripted"),
+        files(cell(tmp_path, "scripted").model),
+        status(tmp_path, "scripted"),
+    )
+    costs = {key: before.meter()[key] for key in MEASURED}  # type: ignore[literal-required]
+    peak = before.meter()["rss_peak_bytes"]["index"]
+    summary, seen = go(TRAIN, tmp_path, **changes)
+    after = cell(tmp_path, "scripted")
+    assert tasks == ["index", "search", "search"]
+    assert (summary.done, summary.reused) == (1, 0)
+    assert seen.events["scripted"][0]["phase"] == "take over the index of before"
+    assert files(after.model) == model
+    assert {key: after.meter()[key] for key in MEASURED} == costs  # type: ignore[literal-required]
+    assert after.meter()["rss_peak_bytes"]["index"] == peak
+    assert [row["loss"] for row in after.training()] == [2.0, 1.0]
+    assert status(tmp_path, "scripted")["indexed"] == {key: log[key] for key in ("code", "ended", "machine")}
+    assert [n for n in RunFolder(tmp_path).experiment()["notes"] if n.startswith(runner.INDEX_KEPT)] == [
+        f"{runner.INDEX_KEPT} scripted on tiny (seed 0)."
+    ]
+
+
+def test_other_queries_give_other_hits(tmp_path: Path) -> None:
+    go(TRAIN, tmp_path)
+    go(TRAIN, tmp_path, limit=3)
+    assert list(cell(tmp_path, "scripted").run()) == ["test5", "test6", "test7"]
+    assert len(cell(tmp_path, "scripted").meter()["latency_samples_ms"]) == 3
+
+
+def test_searching_otherwise_without_dev_queries_saves_the_index_again(tmp_path: Path, tasks: list[str]) -> None:
+    go(TRAIN, tmp_path, split="dev")
+    first = cell(tmp_path, "scripted").run()
+    go(TURNED, tmp_path, split="dev")
+    assert tasks == ["index", "search", "retune", "search"]
+    found = cell(tmp_path, "scripted")
+    assert found.run() != first
+    go(TURNED, tmp_path / "made", split="dev")
+    made = cell(tmp_path / "made", "scripted")
+    assert found.run() == made.run()
+    assert files(found.model) == files(made.model)
+    assert sorted(p.name for p in found.path.iterdir()) == sorted(p.name for p in made.path.iterdir())
+    assert found.meter()["model_bytes"] == made.meter()["model_bytes"]
+    # And back: what the second cell did with the model it took over has not touched what it is made of.
+    go(TRAIN, tmp_path, split="dev", limit=2)
+    assert tasks[-2:] == ["retune", "search"]
+    assert list(cell(tmp_path, "scripted").run().values()) == list(first.values())
+
+
+def test_where_dev_queries_may_choose_another_search_is_another_index(tmp_path: Path, tasks: list[str]) -> None:
+    go(TRAIN, tmp_path)
+    go(TURNED, tmp_path)
+    assert tasks == ["index", "search"] * 2
+    assert "indexed" not in status(tmp_path, "scripted")
+
+
+@pytest.mark.parametrize(
+    ("systems", "keys"),
+    [
+        (TRAIN, {"fresh": True, "limit": 3}),
+        (TRAIN, {"seeds": [1]}),
+        (TRAIN, {"split": "dev"}),
+        (TRAIN, {"datasets": {"tiny": {"max_passage_words": 17}}}),
+        ({"scripted": {"system": SCRIPTED, "how": "train", "words": ["a"]}}, {"limit": 3}),
+    ],
+    ids=["fresh", "seed", "dev withheld", "data", "setting"],
+)
+def test_what_changes_the_index_makes_it_again(
+    tmp_path: Path, tasks: list[str], systems: dict[str, Any], keys: dict[str, Any]
+) -> None:
+    go(TRAIN, tmp_path)
+    go(systems, tmp_path, **keys)
+    assert tasks == ["index", "search"] * 2
+
+
+def test_a_failed_or_damaged_cell_is_indexed_again(tmp_path: Path, tasks: list[str]) -> None:
+    failing = {"scripted": {"system": SCRIPTED, "how": "raise", "when": "search"}}
+    go(failing, tmp_path)
+    go(failing, tmp_path)
+    assert tasks == ["index", "search"] * 2
+    go(TRAIN, tmp_path / "other")
+    for path in cell(tmp_path / "other", "scripted").model.iterdir():
+        path.unlink()
+    cell(tmp_path / "other", "scripted").model.rmdir()
+    go(TRAIN, tmp_path / "other", limit=3)
+    assert tasks[-2:] == ["index", "search"]
+
+
+def test_the_oracle_is_told_again(tmp_path: Path, tasks: list[str]) -> None:
+    go({"oracle": {}}, tmp_path, limit=3)
+    go({"oracle": {}}, tmp_path, limit=4)
+    assert tasks == ["index", "search"] * 2
+    assert {row["value"] for row in RunFolder(tmp_path).results() if row["measure"] == "RR@5"} == {1.0}
+
+
+def test_an_earlier_index_is_told_from_the_first_that_made_it(tmp_path: Path) -> None:
+    go(TRAIN, tmp_path)
+    cell(tmp_path, "scripted").write_status({**status(tmp_path, "scripted"), "code": "other"})
+    go(TRAIN, tmp_path, limit=3)
+    go(TRAIN, tmp_path, limit=4)
+    assert status(tmp_path, "scripted")["indexed"]["code"] == "other"
