@@ -138,12 +138,14 @@ def has_queries(dataset: Dataset) -> bool:
 
 def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
     """Write down what the child processes of a cell need to know."""
-    experiment = plan.experiment
+    experiment, index = plan.experiment, "" if cell.outside else _index_fingerprint(plan, cell)
+    # A stopped training goes on for whoever would train the same.
+    training = kept_beside(cell.folder, index or cell.fingerprint)
     return Spec(
         format=FORMAT,
         dataset=cell.dataset,
         data="../../data",
-        training=(Path("..") / kept_beside(cell.folder, cell.fingerprint).relative_to(cell.folder.parent)).as_posix(),
+        training=(Path("..") / training.relative_to(cell.folder.parent)).as_posix(),
         system=cell.system,
         registered=cell.registered,
         settings=plan.settings(cell),
@@ -156,7 +158,7 @@ def spec(plan: Plan, cell: Cell, threads: int) -> Spec:
         batch_size=experiment.batch.size,
         threads=threads,
         fingerprint=cell.fingerprint,
-        index="" if cell.outside else _index_fingerprint(plan, cell),
+        index=index,
     )
 
 

@@ -24,7 +24,7 @@ from harness.errors import DataError, HarnessError, RunFolderError, StorageError
 from harness.experiment import Experiment
 from harness.jsonfile import AGAIN
 from harness.lock import locked
-from harness.plan import Plan, evaluated, prepare, spec
+from harness.plan import Plan, Spec, evaluated, prepare, spec
 from harness.printable import printable
 from harness.progress import SILENT, Progress
 from harness.reuse import earlier_index, take_over
@@ -187,10 +187,11 @@ class _Running:
 
     def _make(self, cell: Cell) -> str:
         self._observer.started(cell)
-        # Another cell's training, or one that is to be run afresh, is nothing to go on from.
-        drop_kept(cell.folder, but="" if self._fresh else cell.fingerprint)
+        told = spec(self._plan, cell, self._threads)
+        # Another training, or one that is to be run afresh, is nothing to go on from.
+        drop_kept(cell.folder, but="" if self._fresh else Path(told["training"]).name)
         with made_beside(cell.folder) as part:
-            status = self._execute(cell, CellFolder(part))
+            status = self._execute(cell, CellFolder(part), told)
         if status["state"] == "done":
             drop_kept(cell.folder)
             self._scores.add(cell, CellFolder(cell.folder).per_query())
@@ -202,10 +203,10 @@ class _Running:
         self._observer.finished(cell, status, self._scores.means(cell), False)
         return status["state"]
 
-    def _execute(self, cell: Cell, folder: CellFolder) -> Status:
+    def _execute(self, cell: Cell, folder: CellFolder, told: Spec) -> Status:
         """Find the hits of a cell, measure them and write how it ended."""
-        told, earlier = spec(self._plan, cell, self._threads), CellFolder(cell.folder)
         folder.write_spec(told)
+        earlier = CellFolder(cell.folder)
         indexed, tasks = None if self._fresh else earlier_index(earlier, told), ["index", "search"]
         if indexed is not None:
             self._observer.event(cell, {"phase": "take over the index of before", "total": None, "unit": ""})

@@ -188,6 +188,10 @@ class TestTraining:
             runner.run(of({"keep": "keep"}), tmp_path, Seen(interrupt_at="keep"))
         assert go({"keep": "keep"}, tmp_path)[0].done == 1
 
+    def test_what_is_measured_otherwise_goes_on_with_the_same_training(self, tmp_path: Path) -> None:
+        assert go({"keep": "keep"}, tmp_path)[0].failed == 1
+        assert go({"keep": "keep"}, tmp_path, limit=3)[0].done == 1
+
     @pytest.mark.slow
     def test_a_killed_training_ends_as_if_it_had_not_been_killed(self, tmp_path: Path) -> None:
         """The model is tiny, the processes are real."""
