@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import random
-import shutil
 import signal
 import sys
 import threading
@@ -67,6 +66,8 @@ def index(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     meter["save_s"] = _save(retriever, folder.model)
     meter["model_bytes"] = folder_bytes(folder.model)
     _add_device(meter, retriever)
+    if "gpu_peak_bytes" in meter:
+        meter["gpu_peak_index_bytes"] = meter["gpu_peak_bytes"]
     _add_training(meter, retriever, progress.last_row)
     folder.write_meter(meter)
 
@@ -85,7 +86,6 @@ def retune(folder: CellFolder, spec: Spec, progress: Reporter) -> None:
     table = settings.model_dump(mode="json")
     _save(earlier.with_settings(**{name: table[name] for name in system.of_search}), folder.model)
     folder.write_meter({**folder.meter(), "model_bytes": folder_bytes(folder.model)})
-    shutil.rmtree(folder.earlier_model)
 
 
 def search(folder: CellFolder, spec: Spec, progress: Reporter) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,9 +288,17 @@ def _index_fingerprint(plan: Plan, cell: Cell) -> str:
             "seed": cell.seed,
             "dataset": dataset.card["checksum"],
             "dev": not withheld,
+            "source": _source(system),
             "harness": __version__,
         }
     )
+
+
+def _source(system: System) -> str:
+    """Digest the file that says how a system is loaded: that of one's own system changes more often than ours."""
+    module = sys.modules.get(getattr(system.load, "__module__", ""))
+    file = Path(getattr(module, "__file__", None) or "")
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _cell_fingerprint(

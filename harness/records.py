@@ -133,11 +133,9 @@ class Comparison(TypedDict):
 
 
 class Indexed(TypedDict):
-    """Of what an earlier cell indexed: the SHA-256 of its sources, when it ended (ISO 8601), and on what machine."""
+    """When the earlier cell ended that made the index (ISO 8601); with the same sources, on the same machine."""
 
-    code: str
     ended: str
-    machine: NotRequired[dict[str, Any]]
 
 
 class Status(TypedDict):
@@ -248,6 +246,7 @@ class Meter(TypedDict, total=False):
     dev_score, dev_tokens: quality on dev queries of the best weights a training was seen with, and how many tokens had
     been trained on by then; dev_s: seconds spent measuring it, which `index_s` includes and `tokens_per_s` does not.
     earlier_s: seconds of `index_s` that a training took before it was stopped and gone on with.
+    gpu_peak_bytes: the most GPU memory torch held; gpu_peak_index_bytes: while it indexed.
     hits: of an outside run, of which nothing else is known.
     latency_samples_ms: each query of `latency_ms`, in the order asked.
     """
@@ -270,6 +269,7 @@ class Meter(TypedDict, total=False):
     rss_peak_bytes: PeakBytes
     rss_base_bytes: int
     gpu_peak_bytes: int
+    gpu_peak_index_bytes: int
     index_bytes: int
     parameter_bytes: int
     cache_bytes: int

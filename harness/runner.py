@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -207,7 +208,9 @@ class _Running:
         """Find the hits of a cell, measure them and write how it ended."""
         folder.write_spec(told)
         earlier = CellFolder(cell.folder)
-        indexed, tasks = None if self._fresh else earlier_index(earlier, told), ["index", "search"]
+        ran_on = machine(self._environment)
+        indexed = None if self._fresh else earlier_index(earlier, told, self._code, ran_on)
+        tasks = ["index", "search"]
         if indexed is not None:
             self._observer.event(cell, {"phase": "take over the index of before", "total": None, "unit": ""})
             tasks = ["retune", "search"] if take_over(earlier, folder, told) else ["search"]
@@ -226,7 +229,7 @@ class _Running:
             ended=_now(),
             wall_s=time.monotonic() - begin,
             exit_code=outcome.exit_code,
-            machine=machine(self._environment),
+            machine=ran_on,
         )
         if indexed is not None:
             status["indexed"] = indexed
@@ -248,6 +251,9 @@ class _Running:
             )
             if outcome.reason is not None:
                 break
+            if task == "retune":
+                # Once the process that read it has ended: some file systems do not let go of files before.
+                shutil.rmtree(folder.earlier_model, ignore_errors=True)
         return outcome
 
     def _taken_in(self, cell: Cell, folder: CellFolder) -> Outcome:

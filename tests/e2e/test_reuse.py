@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from harness import runner
 from harness.child import Outcome
 from harness.store import RunFolder
-from tests.e2e.trial import SCRIPTED, cell, files, go, status, tiny
+from tests.e2e.trial import HERE, SCRIPTED, cell, files, go, status, tiny
 
 __all__ = ["tiny"]
 
@@ -58,7 +59,7 @@ def test_measuring_otherwise_keeps_the_index_and_what_it_cost(
     assert {key: after.meter()[key] for key in MEASURED} == costs  # type: ignore[literal-required]
     assert after.meter()["rss_peak_bytes"]["index"] == peak
     assert [row["loss"] for row in after.training()] == [2.0, 1.0]
-    assert status(tmp_path, "scripted")["indexed"] == {key: log[key] for key in ("code", "ended", "machine")}
+    assert status(tmp_path, "scripted")["indexed"] == {"ended": log["ended"]}
     assert [n for n in RunFolder(tmp_path).experiment()["notes"] if n.startswith(runner.INDEX_KEPT)] == [
         f"{runner.INDEX_KEPT} scripted on tiny (seed 0)."
     ]
@@ -136,9 +137,53 @@ def test_the_oracle_is_told_again(tmp_path: Path, tasks: list[str]) -> None:
     assert {row["value"] for row in RunFolder(tmp_path).results() if row["measure"] == "RR@5"} == {1.0}
 
 
-def test_an_earlier_index_is_told_from_the_first_that_made_it(tmp_path: Path) -> None:
+def test_when_the_index_was_made_is_told_further_on(tmp_path: Path) -> None:
     go(TRAIN, tmp_path)
-    cell(tmp_path, "scripted").write_status({**status(tmp_path, "scripted"), "code": "other"})
+    cell(tmp_path, "scripted").write_status({**status(tmp_path, "scripted"), "ended": "then"})
     go(TRAIN, tmp_path, limit=3)
     go(TRAIN, tmp_path, limit=4)
-    assert status(tmp_path, "scripted")["indexed"]["code"] == "other"
+    assert status(tmp_path, "scripted")["indexed"] == {"ended": "then"}
+
+
+@pytest.mark.parametrize("other", [{"code": "other"}, {"machine": {"cpu": {"model": "Another"}}}], ids=["code", "cpu"])
+def test_other_sources_and_machines_index_themselves(tmp_path: Path, tasks: list[str], other: dict[str, Any]) -> None:
+    go(TRAIN, tmp_path)
+    cell(tmp_path, "scripted").write_status({**status(tmp_path, "scripted"), **other})
+    go(TRAIN, tmp_path, limit=3)
+    assert tasks == ["index", "search"] * 2
+
+
+def test_a_system_whose_file_has_changed_indexes_again(
+    tmp_path: Path, tasks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own_system.py"
+    shutil.copy(HERE / "broken_systems.py", own)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    systems = {"own": {"system": "own_system:SYSTEM"}}
+    go(systems, tmp_path / "run")
+    go(systems, tmp_path / "run", limit=3)
+    assert tasks == ["index", "search", "search"]
+    own.write_text(own.read_text() + "# It indexes in another way now.\n")
+    go(systems, tmp_path / "run", limit=4)
+    assert tasks[3:] == ["index", "search"]
+
+
+@pytest.mark.parametrize("phase", ["retune", "search"])
+def test_an_index_outlives_a_search_that_fails(
+    tmp_path: Path, tasks: list[str], phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(TRAIN, tmp_path, split="dev")
+    run_child = runner.run_child
+
+    def failing(task: str, *args: Any, **keys: Any) -> Outcome:
+        return Outcome(1, "past its time limit", "load") if task == phase else run_child(task, *args, **keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "run_child", failing)
+        assert go(TURNED, tmp_path, split="dev")[0].failed == 1
+    tasks.clear()
+    assert go(TURNED, tmp_path, split="dev")[0].done == 1
+    assert tasks == (["retune", "search"] if phase == "retune" else ["search"])
+    go(TURNED, tmp_path / "made", split="dev")
+    assert cell(tmp_path, "scripted").run() == cell(tmp_path / "made", "scripted").run()
+    assert not cell(tmp_path, "scripted").earlier_model.exists()

@@ -228,7 +228,7 @@ def test_the_machine_is_the_one_a_cell_ran_on(run: Path, tmp_path: Path) -> None
 def test_an_index_of_an_earlier_cell_is_told(run: Path, tmp_path: Path) -> None:
     folder = RunFolder(run)
     first = next(c for c in folder.cells() if not folder.problem(c))
-    path, indexed = first.folder / "status.json", {"code": "before", "ended": "then"}
+    path, indexed = first.folder / "status.json", {"ended": "then"}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"indexed": indexed}))
     told = {c["system"]: c.get("indexed") for c in kept.keep(run, tmp_path / "kept.json")}
     assert told.pop(first.system) == indexed

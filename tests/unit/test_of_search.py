@@ -76,6 +76,8 @@ def test_all_systems_that_declare_some_are_here_and_can_be_tuned() -> None:
     for name, system in declaring.items():
         assert system.of_search == OTHERS[name].keys() <= system.config.model_fields.keys()
         assert isinstance(system.build(system.config(), 0), Tunable)
+        # These are not written down at their default, so nobody could be told to go back to it.
+        assert not system.of_search & getattr(system.config, "added", frozenset())
 
 
 @pytest.mark.parametrize("name", OTHERS)
