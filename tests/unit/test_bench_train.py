@@ -86,6 +86,7 @@ def test_the_median_round_counts_and_unequal_losses_are_told() -> None:
     assert figures["speedup_useful"] == 3  # of 3, 2 and 4
     assert figures["equal_loss"] is False
     assert figures["loss_difference"] == pytest.approx(0.002)
+    assert bench.summarise({"ours": ours, "trainer": trainer}, bench.LOSS_TOLERANCE["bfloat16"])["equal_loss"] is True
 
 
 def test_what_cannot_be_compared_is_refused(folder: str) -> None:
