@@ -154,6 +154,7 @@ class TestOneRun:
             "how": "train",
             "when": "index",
             "words": [],
+            "last": True,
         }
         assert record["datasets"]["tiny"]["checksum"] == load("tiny", DatasetSettings()).card["checksum"]
         assert record["cells"][0]["folder"] == "tiny/raise/0"
