@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import re
 import sys
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from harness import __version__, datasets, measures, outside, registry
+from harness import __version__, datasets, measures, outside, registry, trecfile
 from harness.errors import ConfigError, DataError, DependencyError
 from harness.experiment import Experiment, fingerprint
 from harness.outside import Outside
@@ -298,7 +297,7 @@ def _source(system: System) -> str:
     """Digest the file that says how a system is loaded: that of one's own system changes more often than ours."""
     module = sys.modules.get(getattr(system.load, "__module__", ""))
     file = Path(getattr(module, "__file__", None) or "")
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    return trecfile.sha256(file) if file.is_file() else ""
 
 
 def _cell_fingerprint(

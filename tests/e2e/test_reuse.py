@@ -65,6 +65,14 @@ def test_measuring_otherwise_keeps_the_index_and_what_it_cost(
     ]
 
 
+def test_gpu_memory_of_indexing_is_kept_and_that_of_the_search_of_before_is_not(tmp_path: Path) -> None:
+    go(TRAIN, tmp_path)
+    before = cell(tmp_path, "scripted")
+    before.write_meter({**before.meter(), "gpu_peak_index_bytes": 5, "gpu_peak_bytes": 70})
+    go(TRAIN, tmp_path, limit=3)
+    assert cell(tmp_path, "scripted").meter()["gpu_peak_bytes"] == 5
+
+
 def test_other_queries_give_other_hits(tmp_path: Path) -> None:
     go(TRAIN, tmp_path)
     go(TRAIN, tmp_path, limit=3)
@@ -114,6 +122,14 @@ def test_what_changes_the_index_makes_it_again(
 ) -> None:
     go(TRAIN, tmp_path)
     go(systems, tmp_path, **keys)
+    assert tasks == ["index", "search"] * 2
+
+
+def test_a_system_without_settings_of_search_is_not_given_the_dev_queries_it_is_asked(
+    tmp_path: Path, tasks: list[str]
+) -> None:
+    go({"random": {}}, tmp_path)
+    go({"random": {}}, tmp_path, split="dev")
     assert tasks == ["index", "search"] * 2
 
 
