@@ -10,6 +10,9 @@ max_passage_words = 60
 [systems.dsi-naive]                     # a label of its own, for the system called dsi
 system = "dsi"
 docid = "naive"                         # the rest is checked by that system's settings
+[systems.dsi-random]                    # the settings of another, but for those that follow
+like = "dsi-naive"
+docid = "random"
 [runs.colbert]                          # a system that is not run here, only its hits are read
 file = "colbert.trec"                   # several datasets: [runs.colbert.files] with dataset = "file" lines
 """
@@ -111,10 +114,8 @@ class Experiment(_Table):
     @field_validator("systems", mode="before")
     @classmethod
     def _name_systems(cls, systems: Any) -> Any:
-        """Let a label without `system` stand for the system of that name."""
-        if not isinstance(systems, Mapping):
-            return systems
-        return {k: {"system": k, **v} if isinstance(v, Mapping) else v for k, v in systems.items()}
+        """Give each label its system, by default that of its name, and the settings of what it is `like`."""
+        return _resolved(systems) if isinstance(systems, Mapping) else systems
 
     @field_validator("seeds", "measures")
     @classmethod
@@ -156,6 +157,40 @@ class Experiment(_Table):
             self.table(), datasets=datasets, systems=systems, sets=sets, seed=seed, limit=limit, runs=runs
         )
         return self.from_table(changed, f"experiment {self.name!r} as changed on the command line")
+
+
+def _resolved(systems: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the systems with nothing left out: the system of each, and the settings of the label it is `like`.
+
+    Raises:
+        ValueError: a label that there is not, or that is like itself by way of others.
+    """
+    found: dict[str, Any] = {label: own for label, own in systems.items() if not isinstance(own, Mapping)}
+    for label in systems:
+        chain = [label]
+        while chain[-1] not in found and (base := systems[chain[-1]].get("like")) is not None:
+            if not isinstance(base, str) or base not in systems:
+                close = f"; the labels: {', '.join(systems)}"
+                raise ValueError(f"{chain[-1]} is like {base!r}, which is no system of this experiment{close}")
+            if base in chain:
+                raise ValueError(f"{' is like '.join([*chain, base])}: one of them needs settings of its own")
+            chain.append(base)
+        for one in reversed(chain):
+            if one not in found:
+                own = {key: value for key, value in systems[one].items() if key != "like"}
+                base = found.get(systems[one].get("like"))
+                found[one] = _merged(base if isinstance(base, Mapping) else {"system": one}, own)
+    return {label: found[label] for label in systems}
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `own` in place of its own, tables within tables too (JSON nests 200 deep)."""
+    merged = dict(base)
+    for key, value in own.items():
+        below = base.get(key)
+        tables = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _merged(below or {}, value) if tables else value
+    return merged
 
 
 def fingerprint(value: Any) -> str:

@@ -141,6 +141,58 @@ class TestLoad:
             experiment.load("quik")
 
 
+class TestLike:
+    """A system with the settings of another of the experiment."""
+
+    BASE = TOML + '[systems.a]\nsystem = "dsi"\ndocid = "naive"\ntraining.tokens = 10\ntraining.epochs = 2\n'
+
+    def test_own_settings_stand_above_those_of_the_other_tables_within_tables_too(self, tmp_path: Path) -> None:
+        found = read(tmp_path, self.BASE + '[systems.b]\nlike = "a"\ntraining.tokens = 20\ndocid = "random"\n')
+        assert found.systems["b"].system == "dsi"
+        assert found.systems["b"].settings() == {"docid": "random", "training": {"tokens": 20, "epochs": 2}}
+        assert found.systems["a"].settings() == {"docid": "naive", "training": {"tokens": 10, "epochs": 2}}
+
+    def test_it_is_the_same_experiment_as_one_that_writes_everything_out(self, tmp_path: Path) -> None:
+        short = read(tmp_path, self.BASE + '[systems.b]\nlike = "a"\ndocid = "random"\n')
+        long = self.BASE + '[systems.b]\nsystem = "dsi"\ndocid = "random"\ntraining.tokens = 10\ntraining.epochs = 2\n'
+        assert short.fingerprint() == read(tmp_path, long).fingerprint()
+
+    def test_the_other_may_stand_behind_it_and_be_like_a_third(self, tmp_path: Path) -> None:
+        found = read(tmp_path, TOML + '[systems.c]\nlike = "b"\nk1 = 2\n[systems.b]\nlike = "bm25"\nb = 0.5\n')
+        assert list(found.systems) == ["bm25", "okapi", "c", "b"]
+        assert (found.systems["c"].system, found.systems["c"].settings()) == ("bm25", {"b": 0.5, "k1": 2})
+
+    def test_chosen_alone_it_keeps_what_it_has_of_the_other(self, tmp_path: Path) -> None:
+        found = read(tmp_path, self.BASE + '[systems.b]\nlike = "a"\n').with_overrides(systems=["b"])
+        assert found.systems["b"].settings() == {"docid": "naive", "training": {"tokens": 10, "epochs": 2}}
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ('b = {like = "aa"}', ["b is like 'aa'", "bm25, okapi, a"]),
+            ("b = {like = 3}", ["b is like 3"]),
+            ('b = {like = "b"}', ["b is like b:"]),
+            ('b = {like = "c"}\nc = {like = "d"}\nd = {like = "b"}', ["b is like c is like d is like b"]),
+            ('b = {like = "c"}\nc = 3', ["systems.c = 3"]),
+        ],
+    )
+    def test_what_is_like_nothing_is_refused(self, tmp_path: Path, text: str, said: list[str]) -> None:
+        with pytest.raises(ConfigError) as caught:
+            read(tmp_path, "\n".join(f"systems.{line}" for line in text.split("\n")) + "\n" + self.BASE)
+        assert all(part in str(caught.value) for part in said)
+
+    def test_keys_of_100_parts_and_chains_of_a_thousand_systems_are_read(self, tmp_path: Path) -> None:
+        deep = ".".join(["x"] * 100)
+        chain = "".join(f'[systems.s{i}]\nlike = "s{i + 1}"\n{deep}.y{i} = 1\n' for i in range(3))
+        found = read(tmp_path, TOML + chain + f'[systems.s3]\nsystem = "dsi"\n{deep}.z = 1\n')
+        below = found.systems["s0"].settings()
+        for _ in range(100):
+            below = below["x"]
+        assert below == {"y0": 1, "y1": 1, "y2": 1, "z": 1}
+        many = "".join(f'[systems.s{i}]\nlike = "s{i + 1}"\n' for i in range(1000))
+        assert read(tmp_path, TOML + many + '[systems.s1000]\nsystem = "dsi"\n').systems["s0"].system == "dsi"
+
+
 class TestShipped:
     def test_names_are_file_names_and_titles_are_there(self) -> None:
         found = dict(experiment.shipped())
@@ -158,6 +210,12 @@ class TestShipped:
         shipped = experiment.load(name)
         for label, choice in shipped.systems.items():
             validated(plan.resolve(choice.system).config, choice.settings(), name, ("systems", label))
+
+    def test_the_ablation_of_standard_begins_with_what_standard_has(self) -> None:
+        ablation, standard = experiment.load("ablation-standard"), experiment.load("standard")
+        assert ablation.systems["self-retrieval"] == standard.systems["self-retrieval"]
+        assert ablation.datasets.items() <= standard.datasets.items()
+        assert (ablation.latency, ablation.measures) == (standard.latency, standard.measures)
 
     @pytest.mark.parametrize("name", ["quick", "standard", "full"])
     def test_language_models_of_one_experiment_read_equally_many_tokens(self, name: str) -> None:
