@@ -1,7 +1,9 @@
-"""Rerank by self-assessment what another system finds (Figure 3, Tang et al. 2024).
+"""Let Self-Retrieval judge what another system finds (Figure 3, Tang et al. 2024): an index beside the model.
 
 Any registered system finds candidates; the language model of Self-Retrieval, trained as always, reads each of them
-behind the question and says how probably it would not refuse to answer: the score is 1 - p_reject.
+behind the question and says how probably it would not refuse to answer: the score is 1 - p_reject. A judge with
+`ranking = "log-linear"` scores by its weights instead: of acceptance, and of how likely a passage makes the question
+(an addition; Sachan et al. 2022 rerank so, untrained).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from harness import registry
 from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.lattice import require_lattice
-from harness.lm.session import told
+from harness.lm.session import Work, told
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
 from harness.retriever import Footprint, Resumable, System, with_tokens_of
@@ -24,6 +26,7 @@ from harness.types import Corpus, Hit, Passage, Split
 from harness.validation import validated
 from selfretrieval import prompts
 from selfretrieval.assess import assess
+from selfretrieval.evidence import Evidence, log_odds
 from selfretrieval.generate import Candidate
 from selfretrieval.judge import rejection
 from selfretrieval.retriever import SelfRetriever
@@ -33,6 +36,8 @@ NAME = "self-rerank"
 FIRST, JUDGE = "first", "judge"
 BEAM = "beam_size"
 """Setting of a system that searches with a beam (dsi): the most hits a query can have."""
+_READ = Evidence(title=0.0, title_mean=0.0, passage=0.0, prior=0.0, acceptance=0.0, likelihood=0.0)
+"""What speaks for a passage that nobody wrote, before it is judged."""
 _VERSION = 1
 _STATE = "self_rerank.json"
 
@@ -77,11 +82,14 @@ class SelfRerankSettings(BaseModel):
 
     @field_validator("judge")
     @classmethod
-    def _assesses(cls, judge: SelfRetrievalSettings) -> SelfRetrievalSettings:
-        """Refuse a judge that was never taught to refuse."""
-        if not judge.assessment:
-            raise ValueError("a judge with assessment = true: nothing else is asked of it here")
-        if judge.training.tokens and not (judge.shares.assess and judge.negatives):
+    def _judges(cls, judge: SelfRetrievalSettings) -> SelfRetrievalSettings:
+        """Refuse a judge that has no say here, or was never taught to refuse."""
+        if not (judge.assessment if judge.ranking == "paper" else judge.weighs_what_judges()):
+            raise ValueError(
+                'a judge with assessment = true, or one with ranking = "log-linear", likelihood = true and a weight '
+                "for the likelihood: titles and passages are not written here"
+            )
+        if judge.assessment and judge.training.tokens and not (judge.shares.assess and judge.negatives):
             raise ValueError(
                 "a judge that learns to refuse: shares.assess and negatives above 0, or no training.tokens"
             )
@@ -96,13 +104,15 @@ class SelfJudge:
         self.counters: dict[str, float] = {}
 
     def rerank(self, query: str, candidates: Sequence[Passage]) -> list[Hit]:
-        """Score every candidate by 1 - p_reject and return them best first; passages of one text get one score.
+        """Score every candidate and return them best first; passages of one text get one score.
+
+        Scores are 1 - p_reject, or with a log-linear ranking the weighted sum of acceptance and likelihood.
 
         Raises:
             DataError: a passage is not in the corpus the model was trained on.
         """
         texts = {(passage.title, passage.text): self._row(passage.docid) for passage in candidates}
-        scores = dict(zip(texts, self._accepted(query, list(texts.values())), strict=True))
+        scores = dict(zip(texts, self._scores(query, list(texts.values())), strict=True))
         return ranked(Hit(p.docid, scores[p.title, p.text], p.title, p.text) for p in candidates)
 
     def _row(self, docid: str) -> int:
@@ -111,18 +121,37 @@ class SelfJudge:
             raise DataError("passages of the corpus the judge was trained on", repr(docid), "index this corpus first")
         return row
 
-    def _accepted(self, query: str, rows: Sequence[int]) -> list[float]:
-        """Read passages, by their rows, behind a question: one pass for the question, then all passages together."""
-        settings, (backbone, memory, _) = self._retriever.settings, self._retriever.parts
+    def _scores(self, query: str, rows: Sequence[int]) -> list[float]:
+        """Read passages, by their rows, and score them as the settings of the judge ask for."""
+        settings, work = self._retriever.settings, Work()
         if not rows:
             return []
+        rejected = self._rejected(query, rows, work) if settings.assessment else [0.5] * len(rows)
+        likelihoods = [0.0] * len(rows)
+        if settings.likelihood and settings.ranking == "log-linear":
+            likelihoods = self._retriever.reader().likelihoods([_unwritten(row) for row in rows], [query], work)
+        work.count_into(self.counters)
+        if settings.ranking == "paper":
+            return [1.0 - p for p in rejected]
+        read = [
+            _READ._replace(acceptance=log_odds(p), likelihood=v) for p, v in zip(rejected, likelihoods, strict=True)
+        ]
+        return [evidence.score(settings.weights) for evidence in read]
+
+    def _rejected(self, query: str, rows: Sequence[int], work: Work) -> list[float]:
+        """Ask whether each passage will not do: one pass for the question, then all passages together behind it."""
+        settings, (backbone, memory, _) = self._retriever.settings, self._retriever.parts
         asked, cue = backbone.encode([prompts.question(query), prompts.TITLE if settings.titles else prompts.PASSAGE])
         lattice = require_lattice(backbone)
         _, slots = lattice.prefill([[*asked[: settings.query_tokens], *cue]])
-        unread = [Candidate(0, 0, (row,), int(slots[0]), 0, 0.0, 0.0, row) for row in rows]
-        accepted = [1.0 - rejection(verdict, settings) for verdict in assess(lattice, unread, memory)]
-        lattice.work.count_into(self.counters)
-        return accepted
+        verdicts = assess(lattice, [_unwritten(row, int(slots[0])) for row in rows], memory)
+        work.add(lattice.work)
+        return [rejection(verdict, settings) for verdict in verdicts]
+
+
+def _unwritten(row: int, slot: int = 0) -> Candidate:
+    """Return a passage that nobody wrote as a candidate of the only question, to be read behind `slot`."""
+    return Candidate(0, 0, (row,), slot, 0, 0.0, 0.0, row)
 
 
 class SelfRerank:
@@ -150,16 +179,17 @@ class SelfRerank:
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Reread the first `depth` hits and return the `k` best.
 
-        Scores are 1 - p_reject for what was read; what was not comes below, in the first system's order, with scores
-        below 0.
+        Scores of what was read are those of `SelfJudge.rerank`; what was not comes below, in the first system's order.
         """
         corpus, depth = self._model.parts.corpus, self.settings.depth
         self._judge.counters = {"queries": len(queries), "model_calls": 0}
         lists = []
         for query, hits in zip(queries, self._first.search(queries, max(k, depth)), strict=True):
             read = [corpus[corpus.row_of[hit.docid]] for hit in hits[:depth]]
-            rest = [Hit(hit.docid, -float(place)) for place, hit in enumerate(hits[depth:], start=1)]
-            lists.append([*self._judge.rerank(query, read), *rest][:k])
+            judged = self._judge.rerank(query, read)
+            least = min((hit.score for hit in judged), default=0.0)
+            rest = [Hit(hit.docid, min(least, 0.0) - place) for place, hit in enumerate(hits[depth:], start=1)]
+            lists.append([*judged, *rest][:k])
         return lists
 
     def counters(self) -> Mapping[str, float]:
@@ -203,8 +233,8 @@ class SelfRerank:
 
 SELF_RERANK = System(
     name=NAME,
-    family="self-retrieval",
-    summary="another system (bm25, dense, dsi) finds 100 candidates, Self-Retrieval's self-assessment reranks them",
+    family="rerank",
+    summary="another system (bm25, dense, dsi) finds 100 candidates, Self-Retrieval's own judge reranks them",
     config=SelfRerankSettings,
     build=SelfRerank,
     load=SelfRerank.load,

@@ -279,7 +279,7 @@ class SelfRetriever:
         if settings.assessment:
             verdicts = dict(zip(chosen, assess(lattice, [candidates[i] for i in chosen], memory), strict=True))
         if settings.likelihood:
-            found = self._reader().likelihoods([candidates[i] for i in chosen], queries, lattice.work)
+            found = self.reader().likelihoods([candidates[i] for i in chosen], queries, lattice.work)
             asked = dict(zip(chosen, found, strict=True))
         self._counters["invalid_docids"] += sum(not c.items for c in candidates)
         mine: list[list[Verdict]] = [[] for _ in inputs]
@@ -379,7 +379,7 @@ class SelfRetriever:
         """Return the backbone, the memory and the corpus; DataError before there are any."""
         return self._ready()
 
-    def _reader(self) -> Reader:
+    def reader(self) -> Reader:
         """Return what judges by likelihood; it keeps what it read as long as backbone and memory stay."""
         parts = self._ready()
         if self._readers is None or self._readers[0] is not parts:

@@ -171,14 +171,14 @@ class SelfRetrievalSettings(GrowingSettings):
                 'candidates = "all" needs titles, and assessment, or likelihood with ranking = "log-linear", to tell '
                 "passages apart"
             )
-        if self.candidates == "all" and self.ranking == "log-linear" and not self._weighs_what_judges():
+        if self.candidates == "all" and self.ranking == "log-linear" and not self.weighs_what_judges():
             raise ValueError(
                 'candidates = "all" needs a judge with a say: give weights.likelihood (with likelihood) or '
                 "weights.acceptance (with assessment), or fit them on calibration_queries"
             )
         return self
 
-    def _weighs_what_judges(self) -> bool:
+    def weighs_what_judges(self) -> bool:
         """Say whether a log-linear ranking can tell apart passages that nobody wrote."""
         acceptance = self.assessment and self.weights.acceptance != 0
         likelihood = self.likelihood and self.weights.likelihood != 0

@@ -487,4 +487,4 @@ def test_passages_it_keeps_are_counted_apart_from_the_index(folder: str) -> None
     assert (after.index_bytes, after.parameter_bytes) == (before.index_bytes, before.parameter_bytes)
     assert before.cache_bytes == 0 < after.cache_bytes
     read = {j.candidate.items[0] for j in one.explain(["which river"])[0]}
-    assert after.cache_bytes == sum(one._reader()._kept[entry].nbytes for entry in read)
+    assert after.cache_bytes == sum(one.reader()._kept[entry].nbytes for entry in read)

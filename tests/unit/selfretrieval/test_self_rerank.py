@@ -56,7 +56,8 @@ def refusal_by_hand(reranker: SelfRerank, query: str, passage: Passage) -> float
     """exp(mean log-probability of the refusal), by plain forward passes over the whole text."""
     backbone = reranker._model.parts.backbone
     text = [*backbone.encode([prompts.question(query) + prompts.TITLE])[0]]
-    text += backbone.encode([f" {passage.title.lower()}{prompts.PASSAGE} {passage.text}{prompts.ANSWER}"])[0]
+    title = passage.title.lower() if reranker.settings.judge.lowercase else passage.title
+    text += backbone.encode([f" {title}{prompts.PASSAGE} {passage.text}{prompts.ANSWER}"])[0]
     logprobs = []
     for token in backbone.encode([prompts.REJECT])[0]:
         after = logprobs_after(backbone, text)
@@ -85,6 +86,50 @@ def test_only_the_first_candidates_are_read_and_the_others_stay_below(reranker: 
     assert reranker.search([QUERY], 2) == [hits[:2]]
     assert reranker.counters()["queries"] == 1
     assert reranker.counters()["model_calls"] >= 2
+
+
+LIKELIEST = {"title": 0.0, "passage": 0.0, "likelihood": 1.0}
+ASKED = {"assessment": False, "likelihood": True, "ranking": "log-linear", "lowercase": False, "weights": LIKELIEST}
+
+
+def test_a_judge_can_score_by_how_likely_a_passage_makes_the_question(folder: str, tmp_path: Path) -> None:
+    made = SelfRerank(settings(folder, {**ASKED, "shares": {"likelihood": 1.0}}, depth=4))
+    made.index(CORPUS, TRAIN, NOBODY)
+    (hits,) = made.search([QUERY], 10)
+    assert made.training_summary()["train_tokens"] > 0
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    first = [hit.docid for hit in made._first.search([QUERY], 10)[0]]
+    assert {hit.docid for hit in hits[:4]} == set(first[:4]) and [hit.docid for hit in hits[4:]] == first[4:]
+    for hit in hits[:4]:
+        assert hit.score == pytest.approx(likelihood_by_hand(made, QUERY, CORPUS[CORPUS.row_of[hit.docid]]), abs=1e-4)
+    made.save(tmp_path)
+    assert SELF_RERANK.load(tmp_path).search([QUERY], 10) == [hits]
+
+
+def test_a_judge_can_weigh_acceptance_and_likelihood(folder: str, reranker: SelfRerank) -> None:
+    both = settings(folder, {**ASKED, "assessment": True, "weights": {**LIKELIEST, "acceptance": 0.5}}, depth=4)
+    made = SelfRerank(both)
+    made.index(CORPUS, TRAIN, NOBODY)
+    (hits,) = made.search([QUERY], 4)
+    for hit in hits:
+        passage = CORPUS[CORPUS.row_of[hit.docid]]
+        refused = refusal_by_hand(made, QUERY, passage)
+        by_hand = likelihood_by_hand(made, QUERY, passage) + 0.5 * np.log((1 - refused) / refused)
+        assert hit.score == pytest.approx(by_hand, abs=1e-3)
+
+
+def likelihood_by_hand(made: SelfRerank, query: str, passage: Passage) -> float:
+    """Mean log-probability of the question's tokens, by plain forward passes over the whole text."""
+    backbone = made._model.parts.backbone
+    parts = (prompts.TITLE, f" {passage.title}{prompts.PASSAGE} {passage.text}", prompts.ASKED)
+    read = [token for part in parts for token in backbone.encode([part])[0]]
+    kept, logprobs = backbone.vocabulary, []
+    assert kept is not None
+    for token in backbone.encode_after(prompts.ASKED, [prompts.answer_of(query)])[0]:
+        after = logprobs_after(backbone, read)
+        logprobs.append(after[token] - np.logaddexp.reduce(after[kept]))
+        read.append(token)
+    return float(np.mean(logprobs))
 
 
 def test_a_query_without_candidates_has_no_hits(reranker: SelfRerank) -> None:
@@ -125,6 +170,7 @@ def test_settings_of_the_first_system_are_its_own(folder: str) -> None:
         ({"first_settings": {"k9": 1}}, ConfigError, "k9"),
         ({"first": 3}, ConfigError, "first"),
         ({"judge": {"assessment": False}}, ConfigError, "assessment = true"),
+        ({"judge": {"likelihood": True, "ranking": "log-linear"}}, ConfigError, "weight for the likelihood"),
         ({"judge": {"shares": {"assess": 0}}}, ConfigError, "learns to refuse"),
         ({"judge": {"negatives": 0}}, ConfigError, "learns to refuse"),
     )
