@@ -157,6 +157,9 @@ def _put(table: Table, path: Sequence[str], value: Any) -> None:
     for group in ("datasets", "systems"):
         if path[0] == group and len(path) > 1 and isinstance(table[group], dict) and path[1] not in table[group]:
             raise UnknownNameError.of(f"name in {group} of this run", path[1], table[group])
+    if path[0] == "systems" and path[2:] == ["like"]:
+        fix = "write a system that is like another into an experiment's file"
+        raise ConfigError(f"settings of {path[1]} itself", f"{dotted(path)} = {value!r}", fix)
     here = table
     for depth, part in enumerate(path[:-1], start=1):
         here = here.setdefault(part, {})

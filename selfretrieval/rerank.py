@@ -18,6 +18,7 @@ from harness import registry
 from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.lattice import require_lattice
+from harness.lm.objective import refuse_longer
 from harness.lm.session import Work, told
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
@@ -54,7 +55,9 @@ class SelfRerankSettings(BaseModel):
     depth: int = Field(100, ge=1)
     """Candidates that are read for each query, as in the paper; what is found below keeps its order below them."""
     judge: SelfRetrievalSettings = SelfRetrievalSettings()
-    """How the language model is trained that reads them."""
+    """How the language model is trained that reads them, and by what it ranks: its self-assessment, or with
+    `ranking = "log-linear"` its `weights` of acceptance and likelihood. Nothing is written, so titles, beams, priors,
+    the number `judged` and the other weights have no say."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,10 +87,12 @@ class SelfRerankSettings(BaseModel):
     @classmethod
     def _judges(cls, judge: SelfRetrievalSettings) -> SelfRetrievalSettings:
         """Refuse a judge that has no say here, or was never taught to refuse."""
+        if judge.calibration_queries:
+            raise ValueError("a judge with weights as given: calibration_queries fits them to what a judge has written")
         if not (judge.assessment if judge.ranking == "paper" else judge.weighs_what_judges()):
             raise ValueError(
-                'a judge with assessment = true, or one with ranking = "log-linear", likelihood = true and a weight '
-                "for the likelihood: titles and passages are not written here"
+                'a judge with a say: assessment = true with ranking = "paper"; with "log-linear" a weight for the '
+                "acceptance (and assessment = true) or for the likelihood (and likelihood = true)"
             )
         if judge.assessment and judge.training.tokens and not (judge.shares.assess and judge.negatives):
             raise ValueError(
@@ -126,17 +131,28 @@ class SelfJudge:
         settings, work = self._retriever.settings, Work()
         if not rows:
             return []
-        rejected = self._rejected(query, rows, work) if settings.assessment else [0.5] * len(rows)
-        likelihoods = [0.0] * len(rows)
-        if settings.likelihood and settings.ranking == "log-linear":
-            likelihoods = self._retriever.reader().likelihoods([_unwritten(row) for row in rows], [query], work)
+        paper, weights = settings.ranking == "paper", settings.weights
+        rejected, likelihoods = [0.5] * len(rows), [0.0] * len(rows)
+        if settings.assessment and (paper or weights.acceptance):
+            rejected = self._rejected(query, rows, work)
+        if settings.likelihood and weights.likelihood and not paper:
+            likelihoods = self._likelihoods(query, rows, work)
         work.count_into(self.counters)
-        if settings.ranking == "paper":
+        if paper:
             return [1.0 - p for p in rejected]
         read = [
             _READ._replace(acceptance=log_odds(p), likelihood=v) for p, v in zip(rejected, likelihoods, strict=True)
         ]
-        return [evidence.score(settings.weights) for evidence in read]
+        return [evidence.score(weights) for evidence in read]
+
+    def _likelihoods(self, query: str, rows: Sequence[int], work: Work) -> list[float]:
+        """Ask how likely each passage makes the question."""
+        backbone, memory, _ = self._retriever.parts
+        cut = self._retriever.settings.query_tokens
+        longest = max(len(memory.sequences[row]) for row in rows)
+        cue, asked = backbone.encode([prompts.ASKED, prompts.question(query)])
+        refuse_longer(backbone, longest + len(cue) + len(asked[:cut]), "a passage to judge, before its question,")
+        return self._retriever.reader().likelihoods([_unwritten(row) for row in rows], [query], work)
 
     def _rejected(self, query: str, rows: Sequence[int], work: Work) -> list[float]:
         """Ask whether each passage will not do: one pass for the question, then all passages together behind it."""

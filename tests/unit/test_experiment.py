@@ -166,6 +166,10 @@ class TestLike:
         found = read(tmp_path, self.BASE + '[systems.b]\nlike = "a"\n').with_overrides(systems=["b"])
         assert found.systems["b"].settings() == {"docid": "naive", "training": {"tokens": 10, "epochs": 2}}
 
+    def test_the_command_line_cannot_make_one_like_another(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"systems\.okapi\.like = 'bm25'"):
+            read(tmp_path, TOML).with_overrides(sets=["systems.okapi.like=bm25"])
+
     @pytest.mark.parametrize(
         ("text", "said"),
         [
@@ -229,6 +233,18 @@ class TestShipped:
                 budgets.add(training.tokens + (pseudo.training.tokens if pseudo and pseudo.per_passage else 0))
         budgets.discard(0)
         assert len(budgets) == 1
+
+    @pytest.mark.parametrize("name", ["quick", "full", "index-beside"])
+    def test_the_judge_behind_an_index_is_taught_by_as_many_tokens_as_that_of_self_retrieval(self, name: str) -> None:
+        systems = {label: choice.settings() for label, choice in experiment.load(name).systems.items()}
+        own, judge = systems["self-retrieval"], systems["bm25-judged"]["judge"]
+        share = own["shares"]["likelihood"] / sum(own["shares"].values())
+        assert judge["training"]["tokens"] == pytest.approx(share * own["training"]["tokens"])
+        assert sum(judge["shares"].values()) == judge["shares"]["likelihood"] > 0
+        assert systems["bm25-judged"]["depth"] == own["judged"]
+        for same in ("trim_vocabulary", "lowercase", "passage_cache_gb", "weights", "ranking"):
+            assert judge[same] == own[same]
+        assert judge.get("likelihood_passes") == own.get("likelihood_passes")
 
     def test_quick_cuts_passages(self) -> None:
         assert experiment.load("quick").datasets["vital-articles/500"].max_passage_words == 60

@@ -16,6 +16,7 @@ from harness.types import Corpus, Hit, Passage, Query, Split
 from harness.validation import validated
 from selfretrieval import prompts
 from selfretrieval.rerank import SELF_RERANK, SelfRerank, SelfRerankSettings
+from selfretrieval.settings import Shares
 from tests.encoder_models import tiny_encoder_folder
 from tests.lm_models import logprobs_after, tiny_folder
 
@@ -93,7 +94,8 @@ ASKED = {"assessment": False, "likelihood": True, "ranking": "log-linear", "lowe
 
 
 def test_a_judge_can_score_by_how_likely_a_passage_makes_the_question(folder: str, tmp_path: Path) -> None:
-    made = SelfRerank(settings(folder, {**ASKED, "shares": {"likelihood": 1.0}}, depth=4))
+    shares = dict.fromkeys(Shares.model_fields, 0.0) | {"likelihood": 1.0}
+    made = SelfRerank(settings(folder, {**ASKED, "shares": shares}, depth=4))
     made.index(CORPUS, TRAIN, NOBODY)
     (hits,) = made.search([QUERY], 10)
     assert made.training_summary()["train_tokens"] > 0
@@ -106,16 +108,26 @@ def test_a_judge_can_score_by_how_likely_a_passage_makes_the_question(folder: st
     assert SELF_RERANK.load(tmp_path).search([QUERY], 10) == [hits]
 
 
-def test_a_judge_can_weigh_acceptance_and_likelihood(folder: str, reranker: SelfRerank) -> None:
+def test_a_judge_can_weigh_acceptance_and_likelihood(folder: str) -> None:
     both = settings(folder, {**ASKED, "assessment": True, "weights": {**LIKELIEST, "acceptance": 0.5}}, depth=4)
     made = SelfRerank(both)
     made.index(CORPUS, TRAIN, NOBODY)
     (hits,) = made.search([QUERY], 4)
+    assert len(hits) == 4
     for hit in hits:
         passage = CORPUS[CORPUS.row_of[hit.docid]]
         refused = refusal_by_hand(made, QUERY, passage)
         by_hand = likelihood_by_hand(made, QUERY, passage) + 0.5 * np.log((1 - refused) / refused)
         assert hit.score == pytest.approx(by_hand, abs=1e-3)
+
+
+def test_a_passage_longer_than_the_backbone_reads_is_refused(folder: str) -> None:
+    long = Corpus.from_passages([*CORPUS, Passage("z.0", "Zeta", "capital " * 1100, "z")])
+    judge = {**ASKED, "passage_tokens": 2000, "training": TRAINING | {"tokens": 0}}
+    made = SelfRerank(settings(folder, judge, depth=9))
+    made.index(long, TRAIN, NOBODY)
+    with pytest.raises(ConfigError, match="a passage to judge, before its question"):
+        made.search(["capital"], 9)
 
 
 def likelihood_by_hand(made: SelfRerank, query: str, passage: Passage) -> float:
@@ -170,7 +182,9 @@ def test_settings_of_the_first_system_are_its_own(folder: str) -> None:
         ({"first_settings": {"k9": 1}}, ConfigError, "k9"),
         ({"first": 3}, ConfigError, "first"),
         ({"judge": {"assessment": False}}, ConfigError, "assessment = true"),
-        ({"judge": {"likelihood": True, "ranking": "log-linear"}}, ConfigError, "weight for the likelihood"),
+        ({"judge": {"likelihood": True, "ranking": "log-linear"}}, ConfigError, "a weight for the acceptance"),
+        ({"judge": {**ASKED, "weights": {"likelihood": 0}}}, ConfigError, "or for the likelihood"),
+        ({"judge": {**ASKED, "calibration_queries": 5}}, ConfigError, "weights as given"),
         ({"judge": {"shares": {"assess": 0}}}, ConfigError, "learns to refuse"),
         ({"judge": {"negatives": 0}}, ConfigError, "learns to refuse"),
     )
