@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.lm.backbone import Backbone
 from harness.lm.lattice import Lattice
+from harness.lm.objective import refuse_longer
 from harness.lm.session import Work
 from selfretrieval import prompts
 from selfretrieval.assess import chunks, token_logprobs
@@ -49,11 +50,16 @@ class Reader:
             candidates: of all questions of a batch.
             questions: by the candidates' `row`.
             work: counts what is done here.
+
+        Raises:
+            ConfigError: a passage does not fit before its question into what the backbone reads.
         """
-        *_, last = self._backbone.encode([prompts.ASKED])[0]
+        *before, last = self._backbone.encode([prompts.ASKED])[0]
         asked = self._backbone.encode_after(prompts.ASKED, [prompts.answer_of(q) for q in questions])
         tails = [[last, *asked[c.row][: self._query_tokens]] for c in candidates]
         lengths = [len(self._memory.sequences[c.items[0]]) + len(t) for c, t in zip(candidates, tails, strict=True)]
+        longest = max(lengths, default=0) + len(before)
+        refuse_longer(self._backbone, longest, "a passage to judge, before its question,")
         found = np.zeros(len(candidates))
         for chunk in chunks(lengths):
             passages = [candidates[i].items[0] for i in chunk]

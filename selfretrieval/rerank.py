@@ -18,7 +18,6 @@ from harness import registry
 from harness.errors import DataError, RunFolderError
 from harness.jsonfile import read_object, write_json
 from harness.lm.lattice import require_lattice
-from harness.lm.objective import refuse_longer
 from harness.lm.session import Work, told
 from harness.progress import SILENT, Progress
 from harness.ranking import ranked
@@ -136,7 +135,7 @@ class SelfJudge:
         if settings.assessment and (paper or weights.acceptance):
             rejected = self._rejected(query, rows, work)
         if settings.likelihood and weights.likelihood and not paper:
-            likelihoods = self._likelihoods(query, rows, work)
+            likelihoods = self._retriever.reader().likelihoods([_unwritten(row) for row in rows], [query], work)
         work.count_into(self.counters)
         if paper:
             return [1.0 - p for p in rejected]
@@ -144,15 +143,6 @@ class SelfJudge:
             _READ._replace(acceptance=log_odds(p), likelihood=v) for p, v in zip(rejected, likelihoods, strict=True)
         ]
         return [evidence.score(weights) for evidence in read]
-
-    def _likelihoods(self, query: str, rows: Sequence[int], work: Work) -> list[float]:
-        """Ask how likely each passage makes the question."""
-        backbone, memory, _ = self._retriever.parts
-        cut = self._retriever.settings.query_tokens
-        longest = max(len(memory.sequences[row]) for row in rows)
-        cue, asked = backbone.encode([prompts.ASKED, prompts.question(query)])
-        refuse_longer(backbone, longest + len(cue) + len(asked[:cut]), "a passage to judge, before its question,")
-        return self._retriever.reader().likelihoods([_unwritten(row) for row in rows], [query], work)
 
     def _rejected(self, query: str, rows: Sequence[int], work: Work) -> list[float]:
         """Ask whether each passage will not do: one pass for the question, then all passages together behind it."""
