@@ -13,6 +13,9 @@ docid = "naive"                         # the rest is checked by that system's s
 [systems.dsi-random]                    # the settings of another, but for those that follow
 like = "dsi-naive"
 docid = "random"
+[systems.memory]                        # those of a shipped experiment's system
+like = "standard/self-retrieval"
+training.tokens = 100_000
 [runs.colbert]                          # a system that is not run here, only its hits are read
 file = "colbert.trec"                   # several datasets: [runs.colbert.files] with dataset = "file" lines
 """
@@ -159,28 +162,56 @@ class Experiment(_Table):
         return self.from_table(changed, f"experiment {self.name!r} as changed on the command line")
 
 
+_Place = tuple[str, str]
+"""The name of a shipped experiment, empty for the one that is read, and a label of it."""
+
+
 def _resolved(systems: Mapping[str, Any]) -> dict[str, Any]:
     """Return the systems with nothing left out: the system of each, and the settings of the label it is `like`.
 
     Raises:
         ValueError: a label that there is not, or that is like itself by way of others.
     """
-    found: dict[str, Any] = {label: own for label, own in systems.items() if not isinstance(own, Mapping)}
+    written: dict[str, Mapping[str, Any]] = {"": systems}
+    found: dict[_Place, Any] = {("", label): own for label, own in systems.items() if not isinstance(own, Mapping)}
     for label in systems:
-        chain = [label]
-        while chain[-1] not in found and (base := systems[chain[-1]].get("like")) is not None:
-            if not isinstance(base, str) or base not in systems:
-                close = f"; the labels: {', '.join(systems)}"
-                raise ValueError(f"{chain[-1]} is like {base!r}, which is no system of this experiment{close}")
+        chain: list[_Place] = [("", label)]
+        while chain[-1] not in found and (base := _base(written, *chain[-1])) is not None:
             if base in chain:
-                raise ValueError(f"{' is like '.join([*chain, base])}: one of them needs settings of its own")
+                names = " is like ".join(_called(*place) for place in [*chain, base])
+                raise ValueError(f"{names}: one of them needs settings of its own")
             chain.append(base)
-        for one in reversed(chain):
-            if one not in found:
-                own = {key: value for key, value in systems[one].items() if key != "like"}
-                base = found.get(systems[one].get("like"))
-                found[one] = _merged(base if isinstance(base, Mapping) else {"system": one}, own)
-    return {label: found[label] for label in systems}
+        below: Any = None
+        for place in reversed(chain):
+            if place not in found:
+                own = {key: value for key, value in written[place[0]][place[1]].items() if key != "like"}
+                found[place] = _merged(below if isinstance(below, Mapping) else {"system": place[1]}, own)
+            below = found[place]
+    return {label: found["", label] for label in systems}
+
+
+def _base(written: dict[str, Mapping[str, Any]], name: str, label: str) -> _Place | None:
+    """Return what a label is `like`, if anything; a shipped experiment that it names joins what is `written`."""
+    like = written[name][label].get("like")
+    if like is None:
+        return None
+    there, label_there = name, like
+    if isinstance(like, str) and "/" in like:
+        there, _, label_there = like.partition("/")
+        if not there or there not in written:
+            files = _shipped_files()
+            if there not in files:
+                raise ValueError(f"{_called(name, label)} is like {like!r}; shipped experiments: {', '.join(files)}")
+            written[there] = _parse(files[there].read_bytes(), f"{there}.toml")["systems"]
+    if not isinstance(label_there, str) or label_there not in written[there]:
+        whose = f"the experiment {there!r}" if there else "this experiment"
+        labels = f"the labels: {', '.join(written[there])}"
+        raise ValueError(f"{_called(name, label)} is like {like!r}, which is no system of {whose}; {labels}")
+    return there, label_there
+
+
+def _called(name: str, label: str) -> str:
+    return f"{name}/{label}" if name else label
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,12 +178,38 @@ class TestLike:
             ('b = {like = "b"}', ["b is like b:"]),
             ('b = {like = "c"}\nc = {like = "d"}\nd = {like = "b"}', ["b is like c is like d is like b"]),
             ('b = {like = "c"}\nc = 3', ["systems.c = 3"]),
+            ('b = {like = "standart/dsi"}', ["b is like 'standart/dsi'", "shipped experiments:", "standard"]),
+            ('b = {like = "standard/aa"}', ["b is like 'standard/aa'", "experiment 'standard'", "bm25, dense"]),
+            ('b = {like = "/a"}', ["b is like '/a'", "shipped experiments:"]),
         ],
     )
     def test_what_is_like_nothing_is_refused(self, tmp_path: Path, text: str, said: list[str]) -> None:
         with pytest.raises(ConfigError) as caught:
             read(tmp_path, "\n".join(f"systems.{line}" for line in text.split("\n")) + "\n" + self.BASE)
         assert all(part in str(caught.value) for part in said)
+
+    def test_the_other_may_be_of_a_shipped_experiment_and_like_a_third_there(self, tmp_path: Path) -> None:
+        table = '[systems.b]\nlike = "index-beside/dense-judged"\njudge.training.tokens = 3\n'
+        shipped = experiment.load("index-beside").systems["bm25-judged"]
+        found = read(tmp_path, TOML + table).systems["b"]
+        expected = shipped.settings()
+        expected["first"] = "dense"
+        expected["judge"] = expected["judge"] | {"training": expected["judge"]["training"] | {"tokens": 3}}
+        assert (found.system, found.settings()) == ("self-rerank", expected)
+
+    def test_a_label_alone_is_of_its_own_experiment_also_where_others_have_it(self, tmp_path: Path) -> None:
+        table = '[systems.dsi]\nlike = "standard/dsi"\nbeam_size = 3\n[systems.c]\nlike = "dsi"\n'
+        assert read(tmp_path, TOML + table).systems["c"].settings()["beam_size"] == 3
+
+    def test_shipped_experiments_like_each_other_in_a_circle_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = {name: tmp_path / f"{name}.toml" for name in ("one", "two")}
+        files["one"].write_text('[systems.a]\nlike = "two/a"\n')
+        files["two"].write_text('[systems.a]\nlike = "one/a"\n')
+        monkeypatch.setattr(experiment, "_shipped_files", lambda: files)
+        with pytest.raises(ConfigError, match="b is like one/a is like two/a is like one/a"):
+            read(tmp_path, TOML + '[systems.b]\nlike = "one/a"\n')
 
     def test_keys_of_100_parts_and_chains_of_a_thousand_systems_are_read(self, tmp_path: Path) -> None:
         deep = ".".join(["x"] * 100)
