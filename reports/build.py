@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import StorageError
 from harness.store import RunFolder
-from reports import figures, growth, html, islands, markup, queries, summary, tables
+from reports import figures, growth, html, islands, markup, queries, summary, tables, together
 from reports.islands import Island
 from reports.load import Report, Section, load
 from reports.markup import Table
@@ -96,22 +96,26 @@ def write(report: Report, folder: Path, said: Mapping[str, tuple[str, ...]] | No
         words = sentences[section.dataset], summary.fairness(section)
         chapters.append(html.Chapter(section, *words, built, drawings))
         ledgers.append(ledger)
-    grown = growth.chapters(report, folder / "figures")
-    _tables((chapter.table for chapter in grown), folder)
-    _text(folder / "index.html", page(report, chapters, ledgers, grown))
-    _text(folder / "report.md", html.markdown(report, tuple(chapters), grown))
+    across = html.Across(together.chapter(report), growth.chapters(report, folder / "figures"))
+    _tables((chapter.table for chapter in across.grown), folder)
+    _tables(across.whole.tables.values() if across.whole else (), folder)
+    _text(folder / "index.html", page(report, chapters, ledgers, across))
+    _text(folder / "report.md", html.markdown(report, tuple(chapters), across))
 
 
 def page(
-    report: Report, chapters: Sequence[html.Chapter], ledgers: Sequence[Ledger | None], grown: Sequence[growth.Chapter]
+    report: Report,
+    chapters: Sequence[html.Chapter],
+    ledgers: Sequence[Ledger | None],
+    across: html.Across,
 ) -> str:
     """Write the page with as much of the queries as it can carry."""
-    bare = len(html.page(report, tuple(chapters), grown).encode())
+    bare = len(html.page(report, tuple(chapters), across).encode())
     held = [ledger for ledger in ledgers if ledger is not None]
     made = iter(islands.fit(held, LIGHT_BYTES - bare - PART_BYTES * len(held)))
     own: list[Island | None] = [None if ledger is None else next(made) for ledger in ledgers]
     full = tuple(replace(chapter, island=island) for chapter, island in zip(chapters, own, strict=True))
-    return html.page(report, full, grown)
+    return html.page(report, full, across)
 
 
 def _wins(section: Section, ledger: Ledger | None) -> dict[str, Table]:

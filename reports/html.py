@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from harness.printable import printable
-from reports import growth, markup, summary, units
+from reports import growth, markup, summary, together, units
 from reports.islands import Island
 from reports.load import Report, Section
 from reports.markup import Table
@@ -43,13 +43,20 @@ class Chapter:
     island: Island | None = None
 
 
+class Across(NamedTuple):
+    """What the page shows across datasets: all of them together, and collections in several sizes."""
+
+    whole: together.Chapter | None = None
+    grown: Sequence[growth.Chapter] = ()
+
+
 class Ready(str):
     """A piece of Markdown that must not be escaped again."""
 
     __slots__ = ()
 
 
-def page(report: Report, chapters: tuple[Chapter, ...], grown: Sequence[growth.Chapter] = ()) -> str:
+def page(report: Report, chapters: tuple[Chapter, ...], across: Across) -> str:
     """Write the page: one file that needs nothing else and asks no network.
 
     Its one script is named by its hash, so that nothing else in the page can run, whatever a passage may hold.
@@ -67,7 +74,7 @@ def page(report: Report, chapters: tuple[Chapter, ...], grown: Sequence[growth.C
     code = script()
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     extra = {"script": Markup(code), "script_hash": f"sha256-{digest}"}
-    return _render(environment, "index.html.j2", report, chapters, grown, **extra)
+    return _render(environment, "index.html.j2", report, chapters, across, **extra)
 
 
 def script() -> str:
@@ -76,7 +83,7 @@ def script() -> str:
     return '\n(() => {\n"use strict";\n' + "\n".join(parts) + "})();\n"
 
 
-def markdown(report: Report, chapters: tuple[Chapter, ...], grown: Sequence[growth.Chapter] = ()) -> str:
+def markdown(report: Report, chapters: tuple[Chapter, ...], across: Across) -> str:
     """Write the same as Markdown with links to the figures' files."""
     from jinja2 import Environment, StrictUndefined
 
@@ -94,7 +101,7 @@ def markdown(report: Report, chapters: tuple[Chapter, ...], grown: Sequence[grow
         "href": lambda path: Ready(quote(path)),
         "code": lambda text: Ready(_fence(text)),
     }
-    return _render(environment, "report.md.j2", report, chapters, grown)
+    return _render(environment, "report.md.j2", report, chapters, across)
 
 
 def anchor(name: str) -> str:
@@ -113,13 +120,14 @@ def _render(
     template: str,
     report: Report,
     chapters: tuple[Chapter, ...],
-    grown: Sequence[growth.Chapter],
+    across: Across,
     **extra: object,
 ) -> str:
     text = environment.get_template(template).render(
         report=report,
         chapters=chapters,
-        grown=grown,
+        grown=across.grown,
+        whole=across.whole,
         failures=summary.failures(report),
         limits=summary.limits(report),
         notes=[str(n) for n in report.experiment.get("notes") or ()],

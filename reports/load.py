@@ -119,7 +119,9 @@ class Row:
 
     @property
     def folder(self) -> str:
-        """Folder of its one cell, or the one that holds those of all its seeds; relative as that of a cell."""
+        """Folder of its one cell, or the one that holds those of all its seeds, relative like it; or empty."""
+        if not self.cells:
+            return ""
         only = self.cells[0].folder
         return only if len(self.cells) == 1 else only.rpartition("/")[0]
 
@@ -130,8 +132,8 @@ class Row:
 
     @property
     def failed(self) -> str | None:
-        """Why there is nothing to show for it; None where at least one seed is done."""
-        return self.unfinished[0].reason if len(self.unfinished) == len(self.cells) else None
+        """Why there is nothing to show for it; None where at least one seed is done, or none was asked for."""
+        return self.unfinished[0].reason if self.unfinished and not self.seeds_done else None
 
     def score(self, measure: str, group: str = ALL) -> Score | None:
         """Look a score up; None where it was not measured."""

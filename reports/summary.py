@@ -36,6 +36,11 @@ def _asked(section: Section) -> tuple[str, ...]:
     return tuple(text for text in (_lead(section), _against(section), _price(section)) if text)
 
 
+def together(section: Section) -> tuple[str, ...]:
+    """Return what is said of the average of several datasets: who leads, how self-retrieval fares."""
+    return _lead(section), _against(section)
+
+
 def _unasked(section: Section) -> tuple[str, ...]:
     done = [r.system for r in section.rows if r.failed is None and not r.bracket]
     ready = f"{_and(done)} can be searched with harness search." if done else "No system is ready to be searched."

@@ -195,7 +195,7 @@ def _corrected(section: Section) -> str:
     """Say over how many comparisons p values were corrected: over those of one seed, whatever the others hold."""
     counts = Counter(seed for c in section.comparisons for seed in c.seeds)
     if len(counts) < 2:
-        return f"all {len(section.comparisons)} comparisons of this dataset"
+        return f"all {len(section.comparisons)} comparisons made here"
     if len(set(counts.values())) == 1:
         return f"the {min(counts.values())} comparisons of each seed on this dataset"
     listed = ", ".join(f"seed {seed}: {n}" for seed, n in sorted(counts.items()))
