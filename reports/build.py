@@ -96,9 +96,11 @@ def write(report: Report, folder: Path, said: Mapping[str, tuple[str, ...]] | No
         words = sentences[section.dataset], summary.fairness(section)
         chapters.append(html.Chapter(section, *words, built, drawings))
         ledgers.append(ledger)
-    across = html.Across(together.chapter(report), growth.chapters(report, folder / "figures"))
+    # Of several runs compared there is no average: each may lack systems or datasets of the others.
+    whole = together.chapter(report, ledgers) if said is None else None
+    across = html.Across(whole, growth.chapters(report, folder / "figures"))
     _tables((chapter.table for chapter in across.grown), folder)
-    _tables(across.whole.tables.values() if across.whole else (), folder)
+    _tables(whole.tables.values() if whole else (), folder)
     _text(folder / "index.html", page(report, chapters, ledgers, across))
     _text(folder / "report.md", html.markdown(report, tuple(chapters), across))
 

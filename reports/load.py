@@ -28,6 +28,8 @@ BRACKET = "bracket"
 OUTSIDE = "outside"
 SELF_RETRIEVAL = "self-retrieval"
 ALL = "all"
+EQUAL = 1e-12
+"""Means closer than this are equal on paper."""
 MEASURE_ORDER = ("Success@1", "Success@5", "Success@10", "RR@5", "RR@10", "nDCG@10", "R@10", "R@100")
 
 
@@ -209,7 +211,7 @@ class Section:
         """
         wanted = measure or self.primary
         ranked = [r for r in self.ranked(wanted) if r.baseline]
-        best = [r for r in ranked if r.scores[ALL][wanted].value == ranked[0].scores[ALL][wanted].value]
+        best = [r for r in ranked if ranked[0].scores[ALL][wanted].value - r.scores[ALL][wanted].value < EQUAL]
         tested = {c.baseline for c in self.comparisons if c.measure == wanted}
         return next((r for r in best if r.system in tested), next(iter(best), None))
 
@@ -301,8 +303,8 @@ def _report(store: RunFolder) -> Report:
     cards: Mapping[str, Mapping[str, Any]] = experiment["datasets"]
     for dataset in dict.fromkeys([*cards, *(c.dataset for c in planned)]):
         scores = [r for r in results if r["dataset"] == dataset]
-        pairs = _comparisons([r for r in significance if r["dataset"] == dataset], len(experiment["seeds"]))
-        answering = _comparisons([r for r in answered if r["dataset"] == dataset], 1)
+        pairs = joined([r for r in significance if r["dataset"] == dataset], len(experiment["seeds"]))
+        answering = joined([r for r in answered if r["dataset"] == dataset], 1)
         rows = _rows(store, [c for c in planned if c.dataset == dataset], scores, here)
         card, split, data = cards.get(dataset, {}), str(experiment["split"]), store.data_folder(dataset)
         sections.append(Section(dataset, slug(dataset), card, rows, pairs, primary, answering, split, data))
@@ -362,7 +364,7 @@ def _scores(results: Sequence[stored.Result]) -> dict[str, dict[str, Score]]:
     return scores
 
 
-def _comparisons(rows: Iterable[stored.Comparison], planned: int) -> tuple[Comparison, ...]:
+def joined(rows: Iterable[stored.Comparison], planned: int) -> tuple[Comparison, ...]:
     """Join the seeds of each pair; one tested on fewer than the `planned` seeds, or opposed ones, have no p value."""
     grouped: dict[tuple[str, str, str], list[stored.Comparison]] = {}
     for row in rows:

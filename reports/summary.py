@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from reports import units
-from reports.load import SELF_RETRIEVAL, Cell, Comparison, Report, Row, Score, Section
+from reports.load import EQUAL, SELF_RETRIEVAL, Cell, Comparison, Report, Row, Score, Section
 from reports.marks import without_p
 from reports.units import label, p_equals, ratio, signed
 
@@ -37,8 +37,11 @@ def _asked(section: Section) -> tuple[str, ...]:
 
 
 def together(section: Section) -> tuple[str, ...]:
-    """Return what is said of the average of several datasets: who leads, how self-retrieval fares."""
-    return _lead(section), _against(section)
+    """Return what is said of the average of several datasets: who leads, how self-retrieval fares, who is not in it."""
+    against = _against(section) if _subject(section) else ""
+    lacking = [row.system for row in section.rows if not (row.bracket or row.score(section.primary))]
+    without = f"Without a mean, for want of a result on one dataset or more: {_and(lacking)}." if lacking else ""
+    return tuple(text for text in (_lead(section), against, without) if text)
 
 
 def _unasked(section: Section) -> tuple[str, ...]:
@@ -72,7 +75,7 @@ def _lead(section: Section) -> str:
     if not ranked:
         return f"No system has a score on {section.dataset}."
     first, best = ranked[0], _value(ranked[0], measure).value
-    tied = [r.system for r in ranked if best - _value(r, measure).value < 1e-12]
+    tied = [r.system for r in ranked if best - _value(r, measure).value < EQUAL]
     figure = f"{label(measure)} {units.score(best)}"
     if len(tied) > 1:
         return f"On {section.dataset}, {_and(tied)} share the first place with {figure}."

@@ -11,6 +11,7 @@ from reports.markup import Cell, Line, Table
 from reports.units import label
 
 LONGEST_REASON = 160
+SEED_NOTE = "Several seeds: the difference is their mean, each p value the largest; none where their signs differ."
 
 
 def tables(report: Report, section: Section) -> dict[str, Table]:
@@ -41,7 +42,7 @@ def quality(report: Report, section: Section) -> Table:
         n = Cell(units.count(queries.n), raw=queries.n) if queries else Cell()
         lines.append(_line(row, [*cells, n]))
     heads = ("System", *map(label, report.measures), "Queries")
-    return Table(f"quality-{section.slug}", _quality_caption(section), heads, tuple(lines), _partial(section))
+    return Table(f"quality-{section.slug}", _quality_caption(section), heads, tuple(lines), partial(section))
 
 
 def _quality_caption(section: Section) -> str:
@@ -81,7 +82,7 @@ def shorten(reason: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1].rstrip() + "…"
 
 
-def _partial(section: Section) -> tuple[str, ...]:
+def partial(section: Section) -> tuple[str, ...]:
     """Name the systems some of whose seeds have no result: their means stand on fewer seeds."""
     notes = []
     for row in section.rows:
@@ -169,8 +170,13 @@ def slices(section: Section) -> Table:
     return Table(f"slices-{section.slug}", caption, heads, tuple(lines))
 
 
-def significance(section: Section, measures: tuple[str, ...], *, everything: bool = False) -> Table:
-    """Build the table of paired tests on the given measures; without `everything`, no brackets and each pair once."""
+def significance(
+    section: Section, measures: tuple[str, ...], *, everything: bool = False, what: str = "this dataset"
+) -> Table:
+    """Build the table of paired tests on the given measures; without `everything`, no brackets and each pair once.
+
+    what: the section, in a sentence.
+    """
     rows = {r.system: r for r in section.rows}
     folders = {system: row.folder for system, row in rows.items()}
     lines = []
@@ -184,22 +190,22 @@ def significance(section: Section, measures: tuple[str, ...], *, everything: boo
     which = "all measures" if everything else " and ".join(map(label, measures))
     caption = (
         f"Paired randomisation tests on {section.dataset}, {which}: system against baseline. Holm's correction runs "
-        f"over {_corrected(section)}, those of the other measures included."
+        f"over {_corrected(section, what)}, those of the other measures included."
     )
     heads = ("System", "Against", "Measure", "Difference", "p", "p (Holm)", "Queries", "Verdict")
     slug = f"significance{'-all' if everything else ''}-{section.slug}"
     return Table(slug, caption, heads, tuple(lines), _seed_note(section), texts=3)
 
 
-def _corrected(section: Section) -> str:
+def _corrected(section: Section, what: str) -> str:
     """Say over how many comparisons p values were corrected: over those of one seed, whatever the others hold."""
     counts = Counter(seed for c in section.comparisons for seed in c.seeds)
     if len(counts) < 2:
-        return f"all {len(section.comparisons)} comparisons made here"
+        return f"all {len(section.comparisons)} comparisons of {what}"
     if len(set(counts.values())) == 1:
-        return f"the {min(counts.values())} comparisons of each seed on this dataset"
+        return f"the {min(counts.values())} comparisons of each seed on {what}"
     listed = ", ".join(f"seed {seed}: {n}" for seed, n in sorted(counts.items()))
-    return f"the comparisons of each seed on this dataset ({listed})"
+    return f"the comparisons of each seed on {what} ({listed})"
 
 
 def _comparison(c: Comparison, folders: Mapping[str, str]) -> tuple[Cell, ...]:
@@ -223,4 +229,4 @@ def _seed_note(section: Section) -> tuple[str, ...]:
         return ()
     if not any(c.seeds for c in section.comparisons):
         return ("Several seeds: values are averaged over them query by query, then tested once.",)
-    return ("Several seeds: the difference is their mean, each p value the largest; none where their signs differ.",)
+    return (SEED_NOTE,)

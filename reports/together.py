@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.significance import compare
+from harness.store import CellFolder
 from reports import growth, marks, summary, tables, units
-from reports.load import ALL, FAMILIES, Comparison, Report, Row, Score, Section
+from reports.load import ALL, EQUAL, FAMILIES, Comparison, Report, Row, Score, Section, joined
 from reports.markup import Cell, Line, Table
-from reports.queries import averages
+from reports.queries import Ledger
 from reports.units import label
 
-SEED = 0
-"""Of the tests; values of several seeds are averaged first."""
-
-ByQuery = Mapping[str, Mapping[str, float]]
-"""measure -> qid -> value."""
+ByMeasure = Mapping[str, Sequence[tuple[str, float]]]
+"""measure -> (query, value) pairs; queries may have one name."""
 
 
 class Chapter(NamedTuple):
@@ -29,144 +28,161 @@ class Chapter(NamedTuple):
     tables: dict[str, Table]
 
 
-def chapter(report: Report) -> Chapter | None:
-    """Build the tables of all datasets, or None where there are none to take together.
+class Part(NamedTuple):
+    """One dataset; `texts`: qid -> the question, where it is known."""
 
-    A figure is the mean of those of the datasets, however many queries each has. The tests are of differences of these
-    means; a query that stands in several datasets counts as one observation. Left out of the means is a system that
-    lacks a dataset, and of the tests one that was measured on other queries than the rest.
+    section: Section
+    texts: Mapping[str, str]
 
-    Nothing is taken together where fewer than two datasets have scores, where data of other runs differ (a section with
-    a warning), and where all are one collection in several sizes, which `growth` shows.
+    def name(self, qid: str) -> str:
+        """Name a query by its words or else by its dataset, so that what is the same in two datasets has one name."""
+        return self.texts.get(qid) or f"{self.section.dataset} {qid}"
+
+    def row(self, system: str) -> Row | None:
+        """Look a system up; None where it took no part."""
+        return next((row for row in self.section.rows if row.system == system), None)
+
+
+def chapter(report: Report, ledgers: Sequence[Ledger | None]) -> Chapter | None:
+    """Build the tables of all datasets, or None where there are no two datasets or systems to take together.
+
+    A figure is the mean of those of the datasets, however many queries each has. Tests are of differences of these
+    means, seed by seed as those of one dataset are; a question that several datasets ask in the same words is one
+    observation. A system that lacks a dataset has no mean.
+
+    Args:
+        report: of one run.
+        ledgers: one of each of its sections, which know the words of the questions.
     """
-    parts = [section for section in report.sections if section.ranked() and not section.warning]
-    collections = growth.find(report)
-    if len(parts) < 2 or any(len(found.sizes) == len(parts) for found in collections):
-        return None
+    chosen, left_out = _choose(report)
+    texts = {
+        section.dataset: {} if ledger is None else {query.qid: query.text for query in ledger.queries if query.text}
+        for section, ledger in zip(report.sections, ledgers, strict=True)
+    }
+    parts = [Part(section, texts[section.dataset]) for section in chosen]
     rows = _rows(parts, report.measures)
-    if len([row for row in rows if row.scores and not row.bracket]) < 2:
+    if len(parts) < 2 or len([row for row in rows if row.score(report.primary) and not row.bracket]) < 2:
         return None
     name = f"the average of {len(parts)} datasets"
-    section = Section(name, "all-datasets", {}, rows, _compare(parts, rows), report.primary)
-    built = {"quality": _quality(report, section, parts)}
+    section = Section(name, "together", {}, rows, _compare(report, parts, rows), report.primary)
+    built = {"quality": _quality(report, section, parts, left_out)}
     for kind, measures in (("significance", (report.primary,)), ("significance-all", report.measures)):
         if section.comparisons:
-            found = tables.significance(section, measures, everything=kind != "significance")
-            built[kind] = replace(found, notes=_notes(report, section))
+            found = tables.significance(section, measures, everything=kind != "significance", what="this average")
+            built[kind] = replace(found, slug=f"together-{kind}", notes=_notes(report))
     return Chapter(section, summary.together(section), built)
 
 
-def _rows(parts: Sequence[Section], measures: Sequence[str]) -> tuple[Row, ...]:
+def _choose(report: Report) -> tuple[list[Section], list[str]]:
+    """Return the datasets that count, and why each of the others does not."""
+    left_out = [f"{s.dataset} (without scores)" for s in report.sections if not s.ranked()]
+    scored = [s for s in report.sections if s.ranked()]
+    for found in growth.find(report):
+        *smaller, largest = [size.section for size in found.sizes if size.section.ranked()]
+        left_out += [f"{s.dataset} (a smaller {largest.dataset})" for s in smaller]
+        scored = [s for s in scored if s.dataset not in {small.dataset for small in smaller}]
+    return scored, left_out
+
+
+def _rows(parts: Sequence[Part], measures: Sequence[str]) -> tuple[Row, ...]:
     """Make one row of each system; without scores where a dataset lacks one."""
-    known = {row.system: row for part in reversed(parts) for row in part.rows}
-    names = dict.fromkeys(row.system for part in parts for row in part.rows)
+    known = {row.system: row for part in reversed(parts) for row in part.section.rows}
+    names = dict.fromkeys(row.system for part in parts for row in part.section.rows)
     place = {name: i for i, name in enumerate(FAMILIES)}
     rows = []
     for name in sorted(names, key=lambda n: (place.get(known[n].family, len(place)), known[n].family)):
         scores = {}
         for measure in measures:
-            own = [score for part in parts if (row := _row(part, name)) and (score := row.score(measure))]
+            own = [score for part in parts if (row := part.row(name)) and (score := row.score(measure))]
             if len(own) == len(parts):
                 scores[measure] = Score(fmean(s.value for s in own), None, None, sum(s.n for s in own), None)
         rows.append(Row(name, known[name].registered, known[name].family, (), {ALL: scores} if scores else {}))
     return tuple(rows)
 
 
-def _row(section: Section, system: str) -> Row | None:
-    return next((row for row in section.rows if row.system == system), None)
+def _compare(report: Report, parts: Sequence[Part], rows: Sequence[Row]) -> tuple[Comparison, ...]:
+    """Test the means, seed by seed."""
+    families = {row.system: row.family for row in rows}
+    found: list[Any] = []
+    for seed in report.seeds:
+        values = {row.system: own for row in rows if row.scores and (own := list(_values(parts, row.system, seed)))}
+        whole = {system: own for system, own in values.items() if len(own) == len(parts)}
+        counted = Counter(map(_asked, whole.values())).most_common(1)
+        alike = {s: _observations(own) for s, own in whole.items() if counted and _asked(own) == counted[0][0]}
+        found += compare(alike, families, dataset="", split="", seed=seed)
+    return joined(found, len(report.seeds))
 
 
-def _compare(parts: Sequence[Section], rows: Sequence[Row]) -> tuple[Comparison, ...]:
-    """Test the means; a query's values, weighted as the mean over datasets weights them, are one observation."""
-    kept: dict[str, list[ByQuery]] = {}
-    for row in rows:
-        own: list[ByQuery] = [averages(one) for part in parts if row.scores and (one := _row(part, row.system))]
-        if len(own) == len(parts) and all(own):
-            kept[row.system] = own
-    first = next(iter(kept.values()), [])
-    same = {system: own for system, own in kept.items() if list(map(_queries, own)) == list(map(_queries, first))}
-    values = {system: _observations(own) for system, own in same.items()}
-    found = compare(values, {row.system: row.family for row in rows}, dataset="", split="", seed=SEED)
-    return tuple(
-        Comparison(r["system"], r["baseline"], r["measure"], r["difference"], r["p"], r["p_holm"], r["n"])
-        for r in found
-    )
+def _values(parts: Sequence[Part], system: str, seed: int) -> Iterator[ByMeasure]:
+    """Read what is kept of each dataset query by query."""
+    for part in parts:
+        row = part.row(system)
+        for cell in row.cells if row else ():
+            if cell.seed == seed and cell.state == "done" and (cell.path / "per_query.parquet").is_file():
+                kept = CellFolder(cell.path).per_query()
+                yield {measure: [(part.name(qid), v) for qid, v in own.items()] for measure, own in kept.items()}
 
 
-def _queries(values: ByQuery) -> dict[str, frozenset[str]]:
-    return {measure: frozenset(by_qid) for measure, by_qid in values.items()}
+def _asked(parts: Sequence[ByMeasure]) -> tuple[frozenset[tuple[str, frozenset[str]]], ...]:
+    """Say what was measured on which queries, for comparing."""
+    return tuple(frozenset((measure, frozenset(dict(own))) for measure, own in part.items()) for part in parts)
 
 
-def _observations(parts: Sequence[ByQuery]) -> dict[str, dict[str, float]]:
-    """Return measure -> qid -> value; the mean of these is the mean over the parts of the parts' means.
+def _observations(parts: Sequence[ByMeasure]) -> dict[str, dict[str, float]]:
+    """Return measure -> query -> value; the mean of these is the mean over the parts of the parts' means.
 
-    >>> _observations([{"RR": {"a": 1.0, "b": 0.0}}, {"RR": {"b": 0.5}}])
+    >>> _observations([{"RR": [("a", 1.0), ("b", 0.0)]}, {"RR": [("b", 0.5)]}])
     {'RR': {'a': 0.5, 'b': 0.5}}
     """
     shared = [measure for measure in parts[0] if all(part.get(measure) for part in parts)]
     found: dict[str, dict[str, float]] = {}
     for measure in shared:
-        qids = dict.fromkeys(qid for part in parts for qid in part[measure])
-        own = dict.fromkeys(qids, 0.0)
+        own = dict.fromkeys((query for part in parts for query, _ in part[measure]), 0.0)
         for part in parts:
-            weight = len(qids) / (len(parts) * len(part[measure]))
-            for qid, value in part[measure].items():
-                own[qid] += weight * value
+            weight = len(own) / (len(parts) * len(part[measure]))
+            for query, value in part[measure]:
+                own[query] += weight * value
         found[measure] = own
     return found
 
 
-def _quality(report: Report, section: Section, parts: Sequence[Section]) -> Table:
+def _quality(report: Report, section: Section, parts: Sequence[Part], left_out: Sequence[str]) -> Table:
     """Build the table: the primary measure of each dataset, then the mean of every measure."""
-    columns = [part.ranked() for part in parts]
-    best = [max(s.value for row in ranked if (s := row.score(report.primary))) for ranked in columns]
-    means = {m: max((s.value for r in section.ranked(m) if (s := r.score(m))), default=None) for m in report.measures}
+    columns = [*((part.section, report.primary) for part in parts), *((section, m) for m in report.measures)]
     lines = []
     for row in section.rows:
-        cells = [Cell(row.system)]
-        for part, highest in zip(parts, best, strict=True):
-            own = _row(part, row.system)
-            cells.append(_figure(own.score(report.primary) if own else None, highest, row, own.folder if own else ""))
-        for measure in report.measures:
-            found = _figure(row.score(measure), means[measure], row, "")
-            cells.append(
-                replace(found, mark=marks.against(section, row, section.reference(measure), measure))
-                if row.score(measure)
-                else found
-            )
-        lines.append(Line(row.family, tuple(cells), muted=row.bracket))
-    heads = ("System", *(f"{part.dataset}, {label(report.primary)}" for part in parts))
-    heads += tuple(f"Mean {label(measure)}" for measure in report.measures)
-    counted = ", ".join(f"{part.dataset} {units.count(_asked(part))}" for part in parts)
+        found = [next((r for r in of.rows if r.system == row.system), None) for of, _ in columns]
+        cells = [_figure(*column, own) for column, own in zip(columns, found, strict=True)]
+        lines.append(Line(row.family, (Cell(row.system), *cells), muted=row.bracket))
+    heads = [f"{part.section.dataset}, {label(report.primary)}" for part in parts]
+    heads += [f"Mean {label(measure)}" for measure in report.measures]
+    counts = (max(s.n for row in p.section.ranked() if (s := row.score(report.primary))) for p in parts)
+    asked = ", ".join(f"{p.section.dataset} {units.count(n)}" for p, n in zip(parts, counts, strict=True))
     caption = (
-        f"All {len(parts)} datasets: {label(report.primary)} on each, and the means over them, in which each dataset "
-        f"counts alike, however many queries it has ({counted}). Bold: best of its column; oracle and random only "
-        f"bound the scores. {marks.LEGEND}"
+        f"{len(parts)} datasets: {label(report.primary)} on each, and means over them, in which each dataset counts "
+        f"alike, however many queries it has ({asked}). Bold: best of its column; oracle and random only bound the "
+        f"scores. {marks.LEGEND}"
     )
-    return Table("quality-all-datasets", caption, heads, tuple(lines), _lacking(section))
+    notes = [f"{part.section.dataset}: {note}" for part in parts for note in tables.partial(part.section)]
+    if lacking := [row.system for row in section.rows if not row.score(section.primary)]:
+        notes.append(f"Without a mean, for want of a result on one dataset or more: {', '.join(lacking)}.")
+    if left_out:
+        notes.append(f"Left out: {', '.join(left_out)}.")
+    return Table("together-quality", caption, ("System", *heads), tuple(lines), tuple(notes))
 
 
-def _asked(section: Section) -> int:
-    return max(score.n for row in section.ranked() if (score := row.score(section.primary)))
-
-
-def _figure(score: Score | None, best: float | None, row: Row, link: str) -> Cell:
-    if score is None:
+def _figure(section: Section, measure: str, row: Row | None) -> Cell:
+    score = row.score(measure) if row else None
+    if row is None or score is None:
         return Cell()
-    bold = not row.bracket and best is not None and score.value >= best
-    return Cell(units.score(score.value), bold=bold, raw=score.value, link=link)
+    best = max((s.value for r in section.ranked(measure) if (s := r.score(measure))), default=None)
+    bold = not row.bracket and best is not None and best - score.value < EQUAL
+    mark = marks.against(section, row, section.reference(measure), measure)
+    return Cell(units.score(score.value), mark=mark, bold=bold, raw=score.value, link=row.folder)
 
 
-def _lacking(section: Section) -> tuple[str, ...]:
-    names = [row.system for row in section.rows if not row.scores]
-    return (f"Without a result on every dataset, and so without a mean: {', '.join(names)}.",) if names else ()
-
-
-def _notes(report: Report, section: Section) -> tuple[str, ...]:
-    said = ["Difference: of the means over datasets. A query that several datasets have is one observation."]
-    if report.most_seeds > 1:
-        said.append("Several seeds: values are averaged over them query by query, then tested once.")
-    tested = {name for c in section.comparisons for name in (c.system, c.baseline)}
-    if other := [r.system for r in section.rows if r.scores and not r.bracket and r.system not in tested]:
-        said.append(f"Not tested, since not all was kept query by query, or of the same queries: {', '.join(other)}.")
+def _notes(report: Report) -> tuple[str, ...]:
+    said = ["Difference: of the means over datasets. A question that several datasets ask is one observation."]
+    if len(report.seeds) > 1:
+        said.append(tables.SEED_NOTE)
     return tuple(said)

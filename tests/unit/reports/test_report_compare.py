@@ -126,7 +126,7 @@ def test_runs_of_several_seeds_are_averaged_and_tested_once(tmp_path):
     assert "the spread over up to 2 seeds" in limits(report)[0]
     assert "averaged over the seeds" in tables.quality(report, section).caption
     table = tables.significance(section, (section.primary,))
-    assert f"over all {len(section.comparisons)} comparisons made here" in table.caption
+    assert f"over all {len(section.comparisons)} comparisons of this dataset" in table.caption
     assert table.notes == ("Several seeds: values are averaged over them query by query, then tested once.",)
 
 

@@ -65,7 +65,7 @@ def test_the_correction_says_for_how_many_comparisons(tmp_path: Path) -> None:
     # 7 systems have results; 4 of them are baselines of all the others, on 8 measures.
     assert len(section.comparisons) == (3 * 4 + 4 * 3) * 8
     caption = tables.significance(section, (section.primary,)).caption
-    assert "Holm's correction runs over all 192 comparisons made here" in caption
+    assert "Holm's correction runs over all 192 comparisons of this dataset" in caption
 
 
 def test_of_several_seeds_each_is_corrected_for_its_own_comparisons(tmp_path: Path) -> None:
