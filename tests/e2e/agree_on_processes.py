@@ -17,6 +17,7 @@ from harness.errors import ConfigError
 from harness.lm.backbone import Backbone
 from harness.lm.training import train
 from harness.types import Corpus, Passage, Query, Split
+from tests.e2e.leaving import leave
 from tests.e2e.train_on_processes import EXAMPLES, SETTINGS
 from tests.lm_models import tiny_llama
 
@@ -59,8 +60,8 @@ def main(path: str) -> None:
     diverged = refused(spoilt, None)
     told = {"identifiers": given, "first": first, "second": second, "shared": shared, "diverged": diverged}
     (folder / f"{rank}.json").write_text(json.dumps(told))
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    leave()

@@ -16,6 +16,7 @@ from harness.lm import pseudo_queries
 from harness.lm.pseudo_queries import PseudoQuerySettings, write_pseudo_queries
 from harness.progress import SILENT
 from harness.types import Corpus, Passage, Split
+from tests.e2e.leaving import leave
 
 CORPUS = Corpus.from_passages(Passage(f"d{i}", f"Title {i}", f"This is passage number {i}.", f"d{i}") for i in range(4))
 SETTINGS = PseudoQuerySettings(per_passage=2, query_tokens=8)
@@ -37,9 +38,8 @@ def main(folder: Path) -> None:
         checkpoints=folder,
     )
     write_json(folder / f"{rank}.json", [[query.qid, query.text, row] for query, row in found.pairs], "the queries")
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave()

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from harness.lm.examples import Example
 from harness.lm.training import TrainingSettings, train
+from tests.e2e.leaving import leave
 from tests.lm_models import tiny_llama
 
 EXAMPLES = [
@@ -27,9 +28,8 @@ def main(path: str) -> None:
     size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     if rank == 0:
         save_file(dict(backbone.model.named_parameters()), path, metadata={"processes": str(size)})
-    if size > 1:
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    leave()
