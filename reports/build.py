@@ -106,10 +106,7 @@ def write(report: Report, folder: Path, said: Mapping[str, tuple[str, ...]] | No
 
 
 def page(
-    report: Report,
-    chapters: Sequence[html.Chapter],
-    ledgers: Sequence[Ledger | None],
-    across: html.Across,
+    report: Report, chapters: Sequence[html.Chapter], ledgers: Sequence[Ledger | None], across: html.Across
 ) -> str:
     """Write the page with as much of the queries as it can carry."""
     bare = len(html.page(report, tuple(chapters), across).encode())

@@ -17,7 +17,7 @@ from harness.errors import ConfigError
 from harness.printable import printable
 from harness.store import slug
 from reports import build as report_build
-from reports.load import FAMILIES, MEASURE_ORDER, Report, Row, Section, load
+from reports.load import MEASURE_ORDER, Report, Row, Section, by_family, load
 from reports.marks import without_p
 from reports.overlay import named, paired, untested
 from reports.units import label, p_equals, score, signed
@@ -108,13 +108,11 @@ def _groups(parts: Sequence[Part]) -> list[list[Part]]:
 
 def _joined(parts: Sequence[Part], apart: bool, groups: Sequence[Sequence[Part]], primary: str) -> Section:
     first = parts[0].section
-    rows = [row for part in parts for row in part.section.rows]
-    place = {name: i for i, name in enumerate(FAMILIES)}
-    rows.sort(key=lambda row: (place.get(row.family, len(place)), row.family))
+    rows = by_family(row for part in parts for row in part.section.rows)
     dataset = f"{first.dataset} ({', '.join(p.run for p in parts)})" if apart else first.dataset
     data = next((p.section.data for p in parts if p.section.data.is_dir()), first.data)
     warning = _apart(first.dataset, groups) if apart else ""
-    own = replace(first, dataset=dataset, slug=slug(dataset), rows=tuple(rows), primary=primary, data=data)
+    own = replace(first, dataset=dataset, slug=slug(dataset), rows=rows, primary=primary, data=data)
     return replace(own, warning=warning, comparisons=paired(own.rows, [part.run for part in parts]))
 
 

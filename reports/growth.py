@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from harness.store import slug
 from reports import plots, units
-from reports.load import Report, Row, Section, number
+from reports.load import Report, Section, number
 from reports.markup import Cell, Line, Table
 from reports.plots import Drawing, Point
 from reports.units import label
@@ -22,10 +22,6 @@ class Size(NamedTuple):
 
     passages: int
     section: Section
-
-    def row(self, system: str) -> Row | None:
-        """Look a system up; None where it took no part."""
-        return next((row for row in self.section.rows if row.system == system), None)
 
 
 class Growth(NamedTuple):
@@ -67,7 +63,7 @@ def _growth(base: str, sizes: Sequence[Size]) -> Growth | None:
     systems: dict[str, str] = {}
     for size in sizes:
         for row in size.section.rows:
-            grown = sum(1 for s in sizes if (own := s.row(row.system)) and own.score(measure))
+            grown = sum(1 for s in sizes if (own := s.section.row(row.system)) and own.score(measure))
             if not row.bracket and grown > 1:
                 systems.setdefault(row.system, row.family)
     distinct = {size.passages for size in sizes}
@@ -77,12 +73,12 @@ def _growth(base: str, sizes: Sequence[Size]) -> Growth | None:
 
 
 def _scores(growth: Growth, system: str) -> list[Point]:
-    found = ((size, size.row(system)) for size in growth.sizes)
+    found = ((size, size.section.row(system)) for size in growth.sizes)
     return [(size.passages, score.value) for size, row in found if row and (score := row.score(growth.measure))]
 
 
 def _latencies(growth: Growth, system: str) -> list[Point]:
-    found = ((size, size.row(system)) for size in growth.sizes)
+    found = ((size, size.section.row(system)) for size in growth.sizes)
     return [(size.passages, ms) for size, row in found if row and (ms := row.cost("latency_ms.p50"))]
 
 
@@ -97,7 +93,7 @@ def _table(growth: Growth) -> Table:
         for size in growth.sizes:
             score, ms = scores.get(size.passages), latencies.get(size.passages)
             # Each size is a dataset of its own, so a line has no folder of its own: its figures have.
-            row = size.row(system)
+            row = size.section.row(system)
             link = row.folder if row else ""
             cells += [_figure(units.score(score), score, link), _figure(units.milliseconds(ms), ms, link)]
         lines.append(Line(family, tuple(cells)))

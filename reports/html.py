@@ -46,8 +46,8 @@ class Chapter:
 class Across(NamedTuple):
     """What the page shows across datasets: all of them together, and collections in several sizes."""
 
-    whole: together.Chapter | None = None
-    grown: Sequence[growth.Chapter] = ()
+    whole: together.Chapter | None
+    grown: Sequence[growth.Chapter]
 
 
 class Ready(str):

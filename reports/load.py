@@ -198,6 +198,10 @@ class Section:
             return cut or f"the {self.split} queries"
         return f"the first {n} of {cut or f'the {there} {self.split} queries'}"
 
+    def row(self, system: str) -> Row | None:
+        """Look a system up; None where it took no part."""
+        return next((row for row in self.rows if row.system == system), None)
+
     def ranked(self, measure: str | None = None) -> list[Row]:
         """Return the rows that have a score and are no brackets, best first."""
         wanted = measure or self.primary
@@ -324,6 +328,11 @@ def _rows(
         done = {c.seed for c in cells if c.state == "done"}
         scores = _scores([r for r in results if r["system"] == system and r["seed"] in done])
         rows.append(Row(system, own[0].registered, own[0].family, cells, scores))
+    return by_family(rows)
+
+
+def by_family(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Sort systems by their families, in the order of `FAMILIES`; those of one stay in theirs."""
     place = {name: i for i, name in enumerate(FAMILIES)}
     return tuple(sorted(rows, key=lambda r: (place.get(r.family, len(place)), r.family)))
 

@@ -38,10 +38,14 @@ def _asked(section: Section) -> tuple[str, ...]:
 
 def together(section: Section) -> tuple[str, ...]:
     """Return what is said of the average of several datasets: who leads, how self-retrieval fares, who is not in it."""
-    against = _against(section) if _subject(section) else ""
-    lacking = [row.system for row in section.rows if not (row.bracket or row.score(section.primary))]
-    without = f"Without a mean, for want of a result on one dataset or more: {_and(lacking)}." if lacking else ""
-    return tuple(text for text in (_lead(section), against, without) if text)
+    against = (_against(section),) if _subject(section) else ()
+    return _lead(section), *against, *without_mean(section)
+
+
+def without_mean(section: Section) -> tuple[str, ...]:
+    """Name the systems of an average that are not in it, if there are any."""
+    lacking = [row.system for row in section.rows if not row.score(section.primary)]
+    return (f"Without a mean, for want of a result on one dataset or more: {_and(lacking)}.",) if lacking else ()
 
 
 def _unasked(section: Section) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from harness.significance import compare
 from harness.store import CellFolder
 from reports import growth, marks, summary, tables, units
-from reports.load import ALL, EQUAL, FAMILIES, Comparison, Report, Row, Score, Section, joined
+from reports.load import ALL, EQUAL, Comparison, Report, Row, Score, Section, by_family, joined
 from reports.markup import Cell, Line, Table
 from reports.queries import Ledger
 from reports.units import label
@@ -37,10 +37,6 @@ class Part(NamedTuple):
     def name(self, qid: str) -> str:
         """Name a query by its words or else by its dataset, so that what is the same in two datasets has one name."""
         return self.texts.get(qid) or f"{self.section.dataset} {qid}"
-
-    def row(self, system: str) -> Row | None:
-        """Look a system up; None where it took no part."""
-        return next((row for row in self.section.rows if row.system == system), None)
 
 
 def chapter(report: Report, ledgers: Sequence[Ledger | None]) -> Chapter | None:
@@ -88,16 +84,15 @@ def _rows(parts: Sequence[Part], measures: Sequence[str]) -> tuple[Row, ...]:
     """Make one row of each system; without scores where a dataset lacks one."""
     known = {row.system: row for part in reversed(parts) for row in part.section.rows}
     names = dict.fromkeys(row.system for part in parts for row in part.section.rows)
-    place = {name: i for i, name in enumerate(FAMILIES)}
     rows = []
-    for name in sorted(names, key=lambda n: (place.get(known[n].family, len(place)), known[n].family)):
+    for name in names:
         scores = {}
         for measure in measures:
-            own = [score for part in parts if (row := part.row(name)) and (score := row.score(measure))]
+            own = [score for part in parts if (row := part.section.row(name)) and (score := row.score(measure))]
             if len(own) == len(parts):
                 scores[measure] = Score(fmean(s.value for s in own), None, None, sum(s.n for s in own), None)
         rows.append(Row(name, known[name].registered, known[name].family, (), {ALL: scores} if scores else {}))
-    return tuple(rows)
+    return by_family(rows)
 
 
 def _compare(report: Report, parts: Sequence[Part], rows: Sequence[Row]) -> tuple[Comparison, ...]:
@@ -116,7 +111,7 @@ def _compare(report: Report, parts: Sequence[Part], rows: Sequence[Row]) -> tupl
 def _values(parts: Sequence[Part], system: str, seed: int) -> Iterator[ByMeasure]:
     """Read what is kept of each dataset query by query."""
     for part in parts:
-        row = part.row(system)
+        row = part.section.row(system)
         for cell in row.cells if row else ():
             if cell.seed == seed and cell.state == "done" and (cell.path / "per_query.parquet").is_file():
                 kept = CellFolder(cell.path).per_query()
@@ -151,8 +146,7 @@ def _quality(report: Report, section: Section, parts: Sequence[Part], left_out: 
     columns = [*((part.section, report.primary) for part in parts), *((section, m) for m in report.measures)]
     lines = []
     for row in section.rows:
-        found = [next((r for r in of.rows if r.system == row.system), None) for of, _ in columns]
-        cells = [_figure(*column, own) for column, own in zip(columns, found, strict=True)]
+        cells = [_figure(of, measure, of.row(row.system)) for of, measure in columns]
         lines.append(Line(row.family, (Cell(row.system), *cells), muted=row.bracket))
     heads = [f"{part.section.dataset}, {label(report.primary)}" for part in parts]
     heads += [f"Mean {label(measure)}" for measure in report.measures]
@@ -164,8 +158,7 @@ def _quality(report: Report, section: Section, parts: Sequence[Part], left_out: 
         f"scores. {marks.LEGEND}"
     )
     notes = [f"{part.section.dataset}: {note}" for part in parts for note in tables.partial(part.section)]
-    if lacking := [row.system for row in section.rows if not row.score(section.primary)]:
-        notes.append(f"Without a mean, for want of a result on one dataset or more: {', '.join(lacking)}.")
+    notes += summary.without_mean(section)
     if left_out:
         notes.append(f"Left out: {', '.join(left_out)}.")
     return Table("together-quality", caption, ("System", *heads), tuple(lines), tuple(notes))
